@@ -1,0 +1,276 @@
+/**
+ * `twill up`: the life of one daemon.
+ *
+ *   read → check → claim the socket → worker → first generation → control socket → ready
+ *   SIGHUP   reads the files again; a bad file changes nothing
+ *   SIGTERM, SIGINT   removes every device and the socket file, 0; a second one leaves at once, 1
+ *   worker dead       the same clean-up, 70: the supervisor starts another
+ *
+ * Devices live as long as their descriptors, so even `kill -9` leaves nothing but the socket file, which the
+ * next start removes.
+ */
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import { loadNative, type Native } from '../card/native.ts';
+import { checkSet } from '../control/check.ts';
+import { peerAddress } from '../control/membership.ts';
+import { parseSources } from '../control/parse.ts';
+import { formatProblem } from '../control/problem.ts';
+import { readSources } from '../control/source.ts';
+import type { Source } from '../control/types.ts';
+import type { DataplaneEvent } from '../dataplane/messages.ts';
+import { Counters } from '../telemetry/counters.ts';
+import { Api } from './api.ts';
+import { DataplaneProxy } from './dataplane-proxy.ts';
+import { openEcho } from './echo.ts';
+import { createLog, type LogLevel } from './log.ts';
+import { Manager, Rejected } from './manager.ts';
+import { Supervisor } from './notify.ts';
+import { innerLimit } from './path-limits.ts';
+import { Prober } from './probes.ts';
+import { Sampler } from './sampler.ts';
+import { ControlServer } from './server.ts';
+import { claimSocket } from './socket-file.ts';
+import { Views } from './views.ts';
+
+export interface DaemonOptions {
+  /** Files, directories, or "-". */
+  readonly paths: readonly string[];
+  readonly socket: string;
+  readonly logLevel?: LogLevel;
+  /** CPU for the dataplane worker. */
+  readonly cpu?: number;
+  /** Another worker file, for tests. */
+  readonly workerEntry?: URL;
+}
+
+const FAILED = 1;
+const CRASHED = 70;
+
+/** @returns the exit code, when everything is closed. */
+export async function runDaemon(options: DaemonOptions): Promise<number> {
+  const sources = validSources(options.paths);
+  if (!sources) return FAILED;
+  const log = createLog(options.logLevel ?? 'info', process.stderr.isTTY === true);
+  let daemon: Daemon;
+  try {
+    daemon = new Daemon(loadNative(), options, log);
+  } catch (error) {
+    return complain([textOf(error)]);
+  }
+  return daemon.run(sources);
+}
+
+/** The texts of the files when they are all right; otherwise every problem on standard error. */
+function validSources(paths: readonly string[]): readonly Source[] | null {
+  const { sources, problems } = readSources(paths);
+  const parsed = parseSources(sources);
+  const found = [...problems, ...parsed.problems];
+  if (found.length === 0) found.push(...checkSet(parsed.resources).problems);
+  if (found.length === 0) return sources;
+  complain(found.map(formatProblem));
+  return null;
+}
+
+class Daemon {
+  readonly #native: Native;
+  readonly #options: DaemonOptions;
+  readonly #log: Logger;
+  readonly #supervisor: Supervisor;
+  readonly #counters = new Counters();
+  readonly #sampler = new Sampler(this.#counters, performance.now());
+  readonly #started = performance.now();
+  #dataplane: DataplaneProxy | undefined;
+  #manager: Manager | undefined;
+  #prober: Prober | undefined;
+  #server: ControlServer | undefined;
+  /** Standard input can be read once. */
+  #stdin: readonly Source[] = [];
+  /** Exit code, once something ended the daemon. */
+  #end: (code: number) => void = () => {};
+  readonly #ended = new Promise<number>((resolve) => {
+    this.#end = resolve;
+  });
+  #signals = 0;
+
+  constructor(native: Native, options: DaemonOptions, log: Logger) {
+    this.#native = native;
+    this.#options = options;
+    this.#log = log;
+    this.#supervisor = new Supervisor(native);
+  }
+
+  async run(sources: readonly Source[]): Promise<number> {
+    this.#stdin = sources.filter((source) => source.file === '<stdin>');
+    const handlers = {
+      SIGTERM: () => this.#onSignal('SIGTERM'),
+      SIGINT: () => this.#onSignal('SIGINT'),
+      SIGHUP: () => void this.#reload(),
+      uncaughtException: (error: Error) => this.#crash(error, 'internal error'),
+    };
+    for (const [name, handler] of Object.entries(handlers)) process.on(name, handler);
+    try {
+      const failed = this.#start(sources).then(
+        () => new Promise<never>(() => {}),
+        (error: unknown) => complain(error instanceof Rejected ? error.errors : [textOf(error)]),
+      );
+      const code = await Promise.race([failed, this.#ended]);
+      await this.#close(code);
+      return code;
+    } finally {
+      for (const [name, handler] of Object.entries(handlers)) process.off(name, handler);
+    }
+  }
+
+  async #start(sources: readonly Source[]): Promise<void> {
+    const { socket, cpu = -1, workerEntry } = this.#options;
+    await claimSocket(socket);
+    const dataplane = await DataplaneProxy.start({
+      native: this.#native,
+      counters: this.#counters.buffer,
+      cpu,
+      onEvent: (event) => this.#onEvent(event),
+      onCrash: (error) => this.#crash(error, 'dataplane worker died'),
+      ...(workerEntry && { entry: workerEntry }),
+    });
+    this.#dataplane = dataplane;
+    const prober = new Prober({
+      echo: await openEcho(),
+      linkMtu: (address) => this.#native.routeTo(address).mtu,
+      onPathMtu: (peer, pathMtu) => this.#limitPath(peer, pathMtu),
+    });
+    this.#prober = prober;
+    const manager = new Manager({
+      kernel: this.#native,
+      dataplane,
+      log: this.#log,
+      onChange: () => this.#onChange(),
+    });
+    this.#manager = manager;
+    const { warnings } = await manager.load(sources);
+    for (const warning of warnings) this.#log.warn(warning);
+    const views = new Views({
+      manager,
+      dataplane,
+      counters: this.#counters,
+      sampler: this.#sampler,
+      prober,
+      version: version(),
+      started: this.#started,
+    });
+    const api = new Api(manager, dataplane, views);
+    const log = this.#log;
+    this.#server = await ControlServer.listen({
+      socket,
+      log,
+      handle: async (request) => api.handle(request),
+    });
+    this.#sampler.start();
+    const { counts, host } = views.status();
+    log.info({ host, ...counts, probing: prober.text, socket }, 'ready');
+    this.#supervisor.ready(`${counts.ports} ports, ${counts.peers} peers, ${counts.services} services`);
+  }
+
+  #onSignal(signal: string): void {
+    this.#signals++;
+    if (this.#signals > 1) {
+      // The kernel closes what is open, and with it goes every device.
+      if (this.#server) rmSync(this.#options.socket, { force: true });
+      process.exit(FAILED);
+    }
+    this.#log.info({ signal }, 'stopping');
+    this.#supervisor.stopping();
+    this.#end(0);
+  }
+
+  #crash(error: Error, what: string): void {
+    this.#log.fatal({ err: error }, what);
+    this.#end(CRASHED);
+  }
+
+  async #reload(): Promise<void> {
+    // Before 'ready' the files have just been read.
+    if (!this.#server || !this.#manager) return;
+    this.#supervisor.reloading();
+    try {
+      const { sources, problems } = readSources(this.#options.paths.filter((path) => path !== '-'));
+      if (problems.length > 0) throw new Rejected(problems.map(formatProblem));
+      const { changes, warnings } = await this.#manager.load([...this.#stdin, ...sources]);
+      for (const warning of warnings) this.#log.warn(warning);
+      const changed = changes.filter((change) => change.action !== 'unchanged').length;
+      this.#log.info({ changed }, 'reloaded');
+    } catch (error) {
+      if (error instanceof Rejected) for (const line of error.errors) this.#log.error(line);
+      else this.#log.error({ err: error }, 'reload failed');
+      this.#log.error('reload refused: nothing has changed');
+    }
+    this.#supervisor.ready('reloaded');
+  }
+
+  #onEvent(event: DataplaneEvent): void {
+    switch (event.kind) {
+      case 'port-gone':
+        this.#manager
+          ?.portGone(event.location)
+          .catch((error) => this.#log.error({ err: error }, 'port gone'));
+        break;
+      case 'path-mtu': {
+        const peer = this.#manager?.generation?.peers.find((p) => p.id === event.location);
+        if (peer) this.#prober?.suspect(peer.name);
+        break;
+      }
+      case 'loop': {
+        const { kind: _, ...where } = event;
+        this.#log.warn(where, 'loop: a local address came back through a tunnel');
+      }
+    }
+  }
+
+  /** After every swap: probe the peers there are now, and judge their paths by the networks there are now. */
+  #onChange(): void {
+    const manager = this.#manager!;
+    const host = manager.resources.find((r) => r.kind === 'Host');
+    const peers = manager.resources.filter((r) => r.kind === 'Peer');
+    const targets = peers.flatMap((peer) => {
+      const address = host && peerAddress(peer, host);
+      return address === undefined ? [] : { name: peer.name, address };
+    });
+    this.#prober!.setTargets(targets);
+    for (const { name } of targets) this.#limitPath(name, this.#prober!.limit(name));
+  }
+
+  #limitPath(peer: string, pathMtu: number | null): void {
+    const generation = this.#manager?.generation;
+    if (!generation || this.#signals > 0) return;
+    const inner = innerLimit(generation, peer, pathMtu);
+    this.#manager!.limitPath(peer, inner).catch((error) => this.#log.error({ err: error, peer }, 'path MTU'));
+  }
+
+  async #close(code: number): Promise<void> {
+    this.#sampler.stop();
+    this.#prober?.close();
+    await this.#server?.close();
+    await this.#dataplane?.stop();
+    if (code === CRASHED) this.#manager?.closeNow();
+    else await this.#manager?.close();
+    if (this.#server) this.#log.info({ code }, 'stopped');
+  }
+}
+
+/** @returns FAILED */
+function complain(lines: readonly string[]): number {
+  for (const line of lines) process.stderr.write(`${line}\n`);
+  return FAILED;
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Of the package this file is part of. */
+export function version(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && folder !== dirname(folder)) folder = dirname(folder);
+  const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string };
+  return version;
+}

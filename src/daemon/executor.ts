@@ -1,0 +1,265 @@
+/**
+ * Owns the kernel's side of the running generation: TAP descriptors and underlay sockets. Carries out a plan
+ * as one step: it succeeds, or everything it did is undone in reverse order and an error is thrown.
+ *
+ * Order: preparation (open, create) → worker (devices, ops) → clean-up (close). A device that takes the place
+ * of a running one — same interface, same UDP socket, same id — cannot exist beside it: the old one is let go
+ * first and made again if the rest fails.
+ *
+ * A device that vanished is `gone`: nothing is open for it, the rest of the generation runs on.
+ */
+import type { Native, Underlay } from '../card/native.ts';
+import type { Plan, PortPlan, UnderlayPlan } from '../control/types.ts';
+import type { Op } from '../dataplane/config.ts';
+import type { DeviceChanges } from '../dataplane/messages.ts';
+import type { Dataplane } from './dataplane-proxy.ts';
+import { DeviceFailure } from './failures.ts';
+
+export type Kernel = Pick<Native, 'createTap' | 'setMtu' | 'openUnderlay' | 'close' | 'routeTo'>;
+
+interface OpenTap {
+  readonly plan: PortPlan;
+  readonly fd: number;
+}
+
+interface OpenUnderlay {
+  readonly plan: UnderlayPlan;
+  readonly sockets: Underlay;
+}
+
+type Undo = () => void | Promise<void>;
+
+export class Executor {
+  readonly #kernel: Kernel;
+  readonly #dataplane: Dataplane;
+  /** By card device. */
+  readonly #taps = new Map<number, OpenTap>();
+  readonly #underlays = new Map<number, OpenUnderlay>();
+  /** Called for a port that was taken down for its successor and could not be made again. */
+  readonly #onLost: (port: PortPlan, error: unknown) => void;
+
+  constructor(kernel: Kernel, dataplane: Dataplane, onLost: (port: PortPlan, error: unknown) => void) {
+    this.#kernel = kernel;
+    this.#dataplane = dataplane;
+    this.#onLost = onLost;
+  }
+
+  isOpen(port: PortPlan): boolean {
+    return this.#taps.has(port.config.device);
+  }
+
+  /** @throws DeviceFailure, or the worker's refusal; in both cases nothing has changed. */
+  async run(plan: Plan, ops: readonly Op[]): Promise<void> {
+    const undo: Undo[] = [];
+    const taps: OpenTap[] = [];
+    const underlays: OpenUnderlay[] = [];
+    try {
+      const early = displaced(plan);
+      await this.#letGo(early, undo);
+      for (const underlay of plan.openUnderlays) {
+        const sockets = this.#open(underlay);
+        underlays.push({ plan: underlay, sockets });
+        undo.push(() => this.#closeSockets(sockets));
+      }
+      for (const port of plan.createPorts) {
+        const fd = this.#create(port);
+        taps.push({ plan: port, fd });
+        undo.push(() => this.#kernel.close(fd));
+      }
+      for (const port of plan.setMtu) this.#changeMtu(port, undo);
+      const added = additions(taps, underlays);
+      const remove = [
+        ...plan.removePorts.map((port) => port.config.device),
+        ...plan.closeUnderlays.map((u) => u.device),
+      ].filter((device) => this.#taps.has(device) || this.#underlays.has(device));
+      undo.push(() => this.#forget([...added.addTaps, ...added.addUnderlays].map((a) => a.device)));
+      await this.#dataplane.apply({ ...added, remove }, ops);
+    } catch (error) {
+      for (const step of undo.reverse()) await step();
+      throw error;
+    }
+    for (const port of plan.removePorts) this.#closeTap(port.config.device);
+    for (const underlay of plan.closeUnderlays) this.#closeUnderlay(underlay.device);
+    for (const tap of taps) this.#taps.set(tap.plan.config.device, tap);
+    for (const underlay of underlays) this.#underlays.set(underlay.plan.device, underlay);
+    for (const port of plan.setMtu) {
+      const open = this.#taps.get(port.config.device);
+      if (open) this.#taps.set(port.config.device, { ...open, plan: port });
+    }
+  }
+
+  /** Lets go of a device that vanished from under its port. */
+  async drop(port: PortPlan): Promise<void> {
+    const { device } = port.config;
+    if (!this.#taps.has(device)) return;
+    await this.#dataplane.apply({ ...NO_ADDITIONS, remove: [device] }, []);
+    this.#closeTap(device);
+  }
+
+  /** Makes a dropped port again. @throws DeviceFailure; it stays dropped */
+  async revive(port: PortPlan): Promise<void> {
+    const fd = this.#create(port);
+    try {
+      await this.#dataplane.apply(
+        { ...NO_ADDITIONS, addTaps: [{ device: port.config.device, fd }], remove: [] },
+        [{ op: 'port', port: port.config }],
+      );
+    } catch (error) {
+      this.#kernel.close(fd);
+      throw error;
+    }
+    this.#taps.set(port.config.device, { plan: port, fd });
+  }
+
+  /** Opens again what `#restore` could not. @throws DeviceFailure */
+  async reviveUnderlay(underlay: UnderlayPlan): Promise<void> {
+    if (this.#underlays.has(underlay.device)) return;
+    const sockets = this.#open(underlay);
+    try {
+      await this.#dataplane.apply({ ...additions([], [{ plan: underlay, sockets }]), remove: [] }, []);
+    } catch (error) {
+      this.#closeSockets(sockets);
+      throw error;
+    }
+    this.#underlays.set(underlay.device, { plan: underlay, sockets });
+  }
+
+  /** Closes everything. The worker must have ended. */
+  close(): void {
+    for (const device of [...this.#taps.keys()]) this.#closeTap(device);
+    for (const device of [...this.#underlays.keys()]) this.#closeUnderlay(device);
+  }
+
+  async #letGo(early: Displaced, undo: Undo[]): Promise<void> {
+    const taps = early.ports.flatMap((port) => this.#taps.get(port.config.device) ?? []);
+    const underlays = early.underlays.flatMap((underlay) => this.#underlays.get(underlay.device) ?? []);
+    const devices = [...taps.map((t) => t.plan.config.device), ...underlays.map((u) => u.plan.device)];
+    if (devices.length === 0) return;
+    await this.#dataplane.apply({ ...NO_ADDITIONS, remove: devices }, []);
+    for (const device of devices) {
+      this.#closeTap(device);
+      this.#closeUnderlay(device);
+    }
+    undo.push(() => this.#restore(taps, underlays));
+  }
+
+  /** The way back from `#letGo`, as far as the kernel allows. */
+  async #restore(taps: readonly OpenTap[], underlays: readonly OpenUnderlay[]): Promise<void> {
+    for (const { plan } of underlays) {
+      try {
+        this.#underlays.set(plan.device, { plan, sockets: this.#open(plan) });
+      } catch {
+        // Somebody took the port in these milliseconds: the next apply opens it (`reviveUnderlay`) or says why not.
+      }
+    }
+    for (const { plan } of taps) {
+      try {
+        this.#taps.set(plan.config.device, { plan, fd: this.#create(plan) });
+      } catch (error) {
+        this.#onLost(plan, error);
+      }
+    }
+    const back = additions(
+      taps.flatMap(({ plan }) => this.#taps.get(plan.config.device) ?? []),
+      underlays.flatMap(({ plan }) => this.#underlays.get(plan.device) ?? []),
+    );
+    const ops = taps
+      .filter(({ plan }) => this.isOpen(plan))
+      .map(({ plan }): Op => ({ op: 'port', port: plan.config }));
+    await this.#dataplane.apply({ ...back, remove: [] }, ops).catch(() => {});
+  }
+
+  /** After a refused transaction the worker may hold some of the new devices; closing them needs their release. */
+  async #forget(devices: readonly number[]): Promise<void> {
+    if (devices.length > 0)
+      await this.#dataplane.apply({ ...NO_ADDITIONS, remove: devices }, []).catch(() => {});
+  }
+
+  #changeMtu(port: PortPlan, undo: Undo[]): void {
+    const open = this.#taps.get(port.config.device);
+    if (!open) return;
+    const { netns, name } = port.tap;
+    try {
+      this.#kernel.setMtu(netns, name, port.tap.mtu);
+    } catch (error) {
+      // The namespace went away meanwhile: the card reports the port gone by itself.
+      if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return;
+      throw new DeviceFailure({ port }, error);
+    }
+    undo.push(() => {
+      try {
+        this.#kernel.setMtu(netns, name, open.plan.tap.mtu);
+      } catch {
+        // As above.
+      }
+    });
+  }
+
+  #create(port: PortPlan): number {
+    try {
+      return this.#kernel.createTap(port.tap).fd;
+    } catch (error) {
+      throw new DeviceFailure({ port }, error);
+    }
+  }
+
+  #open(underlay: UnderlayPlan): Underlay {
+    try {
+      return this.#kernel.openUnderlay(underlay.options);
+    } catch (error) {
+      throw new DeviceFailure({ underlay }, error);
+    }
+  }
+
+  #closeTap(device: number): void {
+    const open = this.#taps.get(device);
+    if (!open) return;
+    this.#taps.delete(device);
+    this.#kernel.close(open.fd);
+  }
+
+  #closeUnderlay(device: number): void {
+    const open = this.#underlays.get(device);
+    if (!open) return;
+    this.#underlays.delete(device);
+    this.#closeSockets(open.sockets);
+  }
+
+  #closeSockets(sockets: Underlay): void {
+    for (const fd of [sockets.rx, ...sockets.tx]) this.#kernel.close(fd);
+  }
+}
+
+const NO_ADDITIONS = { addTaps: [], addUnderlays: [] } as const;
+
+function additions(
+  taps: readonly OpenTap[],
+  underlays: readonly OpenUnderlay[],
+): Pick<DeviceChanges, 'addTaps' | 'addUnderlays'> {
+  return {
+    addTaps: taps.map(({ plan, fd }) => ({ device: plan.config.device, fd })),
+    addUnderlays: underlays.map(({ plan, sockets }) => ({ device: plan.device, ...sockets })),
+  };
+}
+
+interface Displaced {
+  readonly ports: readonly PortPlan[];
+  readonly underlays: readonly UnderlayPlan[];
+}
+
+/** Running devices whose place a new one needs. */
+function displaced(plan: Plan): Displaced {
+  const ids = new Set([
+    ...plan.createPorts.map((p) => p.config.device),
+    ...plan.openUnderlays.map((u) => u.device),
+  ]);
+  const interfaces = new Set(plan.createPorts.map(interfaceKey));
+  const sockets = new Set(plan.openUnderlays.map(socketKey));
+  return {
+    ports: plan.removePorts.filter((p) => ids.has(p.config.device) || interfaces.has(interfaceKey(p))),
+    underlays: plan.closeUnderlays.filter((u) => ids.has(u.device) || sockets.has(socketKey(u))),
+  };
+}
+
+const interfaceKey = (port: PortPlan): string => `${port.tap.netns ?? ''}\0${port.tap.name}`;
+const socketKey = (underlay: UnderlayPlan): string => `${underlay.options.address}\0${underlay.options.port}`;

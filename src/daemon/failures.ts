@@ -1,0 +1,122 @@
+/** What the kernel refused, as a line that names the resource and says what to do. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { problemIn } from '../control/problem.ts';
+import type { PortPlan, Problem, Resource, UnderlayPlan } from '../control/types.ts';
+
+/** A device that could not be made. */
+export class DeviceFailure extends Error {
+  override readonly name = 'DeviceFailure';
+  readonly device: { readonly port: PortPlan } | { readonly underlay: UnderlayPlan };
+  readonly errno: string;
+
+  constructor(device: DeviceFailure['device'], cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.device = device;
+    this.errno = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
+  }
+}
+
+/** What can be known without touching anything, so that all of it is reported at once. */
+export function preflight(ports: readonly PortPlan[], resources: readonly Resource[]): Problem[] {
+  if (ports.length > 0 && !existsSync('/dev/net/tun')) {
+    return [locatePort(ports[0]!, resources, '', NO_TUN)];
+  }
+  return ports
+    .filter((port) => port.tap.netns !== null && !existsSync(port.tap.netns))
+    .map((port) => locatePort(port, resources, 'spec.netns', noNamespace(port.tap.netns!)));
+}
+
+export async function explain(failure: DeviceFailure, resources: readonly Resource[]): Promise<Problem> {
+  return 'port' in failure.device
+    ? explainPort(failure, failure.device.port, resources)
+    : explainUnderlay(failure, failure.device.underlay, resources);
+}
+
+const NO_TUN =
+  '/dev/net/tun is missing; load the module with: modprobe tun, or pass the device into this container';
+const NO_RIGHTS = 'needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)';
+
+function noNamespace(path: string): string {
+  const name = /^\/(?:var\/)?run\/netns\/([^/]+)$/.exec(path)?.[1];
+  const advice = name ? `create it with: ip netns add ${name}` : 'give the name or path of one that does';
+  return `namespace ${path} does not exist; ${advice}`;
+}
+
+function explainPort(failure: DeviceFailure, port: PortPlan, resources: readonly Resource[]): Problem {
+  const { netns, name } = port.tap;
+  const at = (path: string, message: string): Problem => locatePort(port, resources, path, message);
+  const where = netns ?? 'the daemon’s own namespace';
+  switch (failure.errno) {
+    case 'EPERM':
+    case 'EACCES':
+      return at('', `cannot make interface ${name} in ${where}: ${NO_RIGHTS}`);
+    case 'EEXIST':
+    case 'EBUSY':
+      return at(
+        'spec.interface',
+        `${where} has an interface ${name} already; choose another name or remove that one`,
+      );
+    case 'ENOENT':
+    case 'ENODEV':
+    case 'ENXIO':
+      if (netns !== null && !existsSync(netns)) return at('spec.netns', noNamespace(netns));
+      if (!existsSync('/dev/net/tun') || failure.errno !== 'ENOENT') return at('', NO_TUN);
+      break;
+    case 'EINVAL':
+      if (netns !== null && /setns|netns/.test(failure.message)) {
+        return at('spec.netns', `${netns} is not a network namespace (deleted, or another kind of file)`);
+      }
+  }
+  return at('', `cannot make interface ${name} in ${where}: ${failure.message}`);
+}
+
+async function explainUnderlay(
+  failure: DeviceFailure,
+  underlay: UnderlayPlan,
+  resources: readonly Resource[],
+): Promise<Problem> {
+  const { address, port } = underlay.options;
+  const network = resources.find((r) => r.kind === 'Network' && r.spec.vxlan.port === port);
+  const host = resources.find((r) => r.kind === 'Host');
+  const at = (resource: Resource | undefined, path: string, message: string): Problem =>
+    resource ? problemIn(resource, path, message) : { file: '', line: 0, column: 0, path, message };
+  switch (failure.errno) {
+    case 'EADDRINUSE': {
+      const owner = await kernelVxlanOn(port);
+      const who = owner
+        ? `the kernel vxlan device ${owner} owns it; choose another port or remove it with: ip link del ${owner}`
+        : `another program has it; see: ss -lunp 'sport = :${port}', or choose another port`;
+      return at(network, 'spec.vxlan.port', `UDP port ${port} is in use on ${address}: ${who}`);
+    }
+    case 'EADDRNOTAVAIL': {
+      const path = address.includes(':') ? 'spec.underlay.address6' : 'spec.underlay.address';
+      return at(host, path, `${address} is not an address of this host; see: ip address show`);
+    }
+    case 'EPERM':
+    case 'EACCES':
+      return at(network, 'spec.vxlan.port', `cannot open UDP port ${port} on ${address}: ${NO_RIGHTS}`);
+    default:
+      return at(network, 'spec.vxlan', `cannot open UDP port ${port} on ${address}: ${failure.message}`);
+  }
+}
+
+function locatePort(port: PortPlan, resources: readonly Resource[], path: string, message: string): Problem {
+  const resource = resources.find((r) => r.kind === 'Port' && r.name === port.config.name);
+  return resource ? problemIn(resource, path, message) : { file: '', line: 0, column: 0, path, message };
+}
+
+/** Name of the kernel vxlan device on this UDP port of the daemon's namespace (V34, P12). */
+async function kernelVxlanOn(port: number): Promise<string | null> {
+  const text = await new Promise<string>((resolve) => {
+    execFile('ip', ['-j', '-d', 'link', 'show', 'type', 'vxlan'], { timeout: 2000 }, (error, stdout) =>
+      resolve(error ? '' : stdout),
+    );
+  });
+  try {
+    const links = JSON.parse(text) as { ifname?: string; linkinfo?: { info_data?: { port?: number } } }[];
+    return links.find((link) => link.linkinfo?.info_data?.port === port)?.ifname ?? null;
+  } catch {
+    return null;
+  }
+}
