@@ -9,7 +9,7 @@
  */
 import type { Logger } from 'pino';
 import { checkSet } from '../control/check.ts';
-import { Compiler } from '../control/compile.ts';
+import { compile } from '../control/compile.ts';
 import { changesOf, diff } from '../control/diff.ts';
 import { mtuWarnings } from '../control/mtu.ts';
 import { parseSources } from '../control/parse.ts';
@@ -57,11 +57,11 @@ export interface ManagerOptions {
 export class Manager {
   readonly #options: ManagerOptions;
   readonly #executor: Executor;
-  readonly #compiler = new Compiler();
   readonly #facts: Facts;
   /** Peer location → largest inner packet its path takes (V17). */
   readonly #paths = new Map<number, number>();
   #set: OwnedSet = new Map();
+  #generation: Generation | null = null;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: ManagerOptions) {
@@ -79,7 +79,7 @@ export class Manager {
 
   /** null before the first transaction. */
   get generation(): Generation | null {
-    return this.#compiler.running;
+    return this.#generation;
   }
 
   isGone(port: PortPlan): boolean {
@@ -120,7 +120,7 @@ export class Manager {
   /** The device of a port vanished: only that port goes down. */
   portGone(location: number): Promise<void> {
     return this.#enqueue(async () => {
-      const port = this.generation?.ports.find((p) => p.config.id === location);
+      const port = this.#generation?.ports.find((p) => p.config.id === location);
       if (!port || this.isGone(port)) return;
       await this.#executor.drop(port);
       const { name } = port.config;
@@ -134,7 +134,7 @@ export class Manager {
   /** @param inner largest inner packet the path takes; 0 = no limit known */
   limitPath(peer: string, inner: number): Promise<void> {
     return this.#enqueue(async () => {
-      const config = this.generation?.peers.find((p) => p.name === peer);
+      const config = this.#generation?.peers.find((p) => p.name === peer);
       if (!config || (this.#paths.get(config.id) ?? 0) === inner) return;
       if (inner === 0) this.#paths.delete(config.id);
       else this.#paths.set(config.id, inner);
@@ -173,8 +173,8 @@ export class Manager {
     const resources = [...others, ...incoming];
     const checked = checkSet(resources);
     refuse(checked.problems);
-    const generation = this.#compiler.compile(resources, this.#facts);
-    const plan = diff(this.generation, generation);
+    const generation = compile(resources, this.#facts, this.#generation);
+    const plan = diff(this.#generation, generation);
     // The whole set was judged; the answer is about what was asked for and what follows from it.
     const changes = changesOf(this.resources, resources).filter(
       (change) => change.action !== 'unchanged' || keys.has(keyOf(change)),
@@ -194,7 +194,7 @@ export class Manager {
         : error;
     }
     this.#set = next;
-    this.#compiler.commit(generation);
+    this.#generation = generation;
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
     lines.push(...(await this.#revive(generation, resources)));

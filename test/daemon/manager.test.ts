@@ -1,0 +1,329 @@
+import { existsSync } from 'node:fs';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Manager, Rejected } from '../../src/daemon/manager.ts';
+import { errno, FakeDataplane, FakeKernel, HOST, network, peer, port, silent, source } from './fakes.ts';
+
+let kernel: FakeKernel;
+let dataplane: FakeDataplane;
+let manager: Manager;
+
+beforeEach(() => {
+  kernel = new FakeKernel();
+  dataplane = new FakeDataplane(kernel);
+  manager = new Manager({ kernel, dataplane, log: silent });
+});
+
+const web = port('web', '10.77.0.11');
+const database = port('db', '10.77.0.12');
+const base = source('base.yaml', HOST, network(), peer(), web);
+const RUNNING = ['tap /proc/self/ns/net if-web', 'udp 192.0.2.1:4789'];
+
+const rejection = async (work: Promise<unknown>): Promise<readonly string[]> => {
+  const error = await work.then(
+    () => undefined,
+    (e: unknown) => e,
+  );
+  expect(error).toBeInstanceOf(Rejected);
+  return (error as Rejected).errors;
+};
+
+describe('a transaction', () => {
+  it('opens, creates and hands everything to the worker', async () => {
+    const { changes } = await manager.load([base]);
+    expect(changes.map((c) => `${c.kind} ${c.action}`)).toEqual([
+      'Host created',
+      'Network created',
+      'Peer created',
+      'Port created',
+    ]);
+    expect(kernel.diary).toEqual(['udp 192.0.2.1:4789', 'tap /proc/self/ns/net if-web']);
+    expect(dataplane.devices.size).toBe(2);
+    expect(dataplane.ops.map((op) => op.op)).toEqual(['host', 'network', 'peer', 'port']);
+  });
+
+  it('M7: does nothing for an unchanged set', async () => {
+    await manager.load([base]);
+    const [diary, ops] = [kernel.diary.length, dataplane.ops.length];
+    const { changes } = await manager.apply([base]);
+    expect(changes.every((change) => change.action === 'unchanged')).toBe(true);
+    expect([kernel.diary.length, dataplane.ops.length]).toEqual([diary, ops]);
+  });
+
+  it('M4: stops after the diff in a dry run', async () => {
+    await manager.load([base]);
+    const { changes } = await manager.apply([source('db.yaml', database)], true);
+    expect(changes).toEqual([{ kind: 'Port', namespace: '', name: 'db', action: 'created' }]);
+    expect(kernel.names()).toEqual(RUNNING);
+    expect(manager.find('Port', '', 'db')).toBeUndefined();
+  });
+
+  it('P35: refuses one object defined twice', async () => {
+    await manager.load([base]);
+    const errors = await rejection(
+      manager.apply([source('one.yaml', database), source('two.yaml', database)]),
+    );
+    expect(errors).toHaveLength(1);
+    expect(errors[0]).toMatch(/^two\.yaml:3:\d+: metadata\.name: Port db is already defined at one\.yaml/);
+  });
+
+  it('reports every error at once and applies nothing', async () => {
+    await manager.load([base]);
+    const bad = database.replace('blue', 'green').replace('10.77.0.12', '10.77.0.999');
+    const errors = await rejection(manager.apply([source('bad.yaml', bad, 'kind: Pot\n')]));
+    expect(errors.length).toBeGreaterThanOrEqual(2);
+    expect(kernel.names()).toEqual(RUNNING);
+  });
+
+  it('runs one at a time, in the order of arrival', async () => {
+    await manager.load([base]);
+    await Promise.all([
+      manager.apply([source('a', database)]),
+      manager.remove('Port', '', 'db'),
+      manager.apply([source('b', database)]),
+    ]);
+    expect(kernel.diary.filter((entry) => entry.endsWith('if-db'))).toEqual([
+      'tap /proc/self/ns/net if-db',
+      'close tap /proc/self/ns/net if-db',
+      'tap /proc/self/ns/net if-db',
+    ]);
+  });
+
+  it('sends what was asked about and what follows from it, not the whole set', async () => {
+    await manager.load([base]);
+    const { changes } = await manager.remove('Port', '', 'web');
+    expect(changes).toEqual([{ kind: 'Port', namespace: '', name: 'web', action: 'deleted' }]);
+  });
+
+  it('refuses to remove what others need, and what is not there', async () => {
+    await manager.load([base]);
+    expect((await rejection(manager.remove('Network', '', 'blue')))[0]).toMatch(
+      /^base\.yaml:\d+:\d+: spec\.network: /,
+    );
+    await expect(manager.remove('Port', '', 'nope')).rejects.toMatchObject({ status: 404 });
+  });
+});
+
+describe('nothing half made', () => {
+  const failing = [
+    { what: 'the second TAP', entry: 'tap /proc/self/ns/net if-late' },
+    { what: 'the underlay of a second network', entry: 'udp 192.0.2.1:4790' },
+  ];
+  for (const { what, entry } of failing) {
+    it(`when ${what} fails`, async () => {
+      await manager.load([base]);
+      const before = manager.generation;
+      kernel.failures.set(entry, errno('ENOMEM', 'out of memory'));
+      const more = source(
+        'more.yaml',
+        network('red', 43, 4790, 'auto', 78),
+        database,
+        port('late', '10.77.0.13'),
+      );
+      const errors = await rejection(manager.apply([more]));
+      expect(errors).toHaveLength(1);
+      expect(errors[0]).toMatch(/^more\.yaml:\d+:\d+: .*out of memory/);
+      expect(kernel.names()).toEqual(RUNNING);
+      expect(dataplane.devices.size).toBe(2);
+      expect(manager.generation).toBe(before);
+      expect(manager.find('Port', '', 'db')).toBeUndefined();
+    });
+  }
+
+  it('when the worker refuses, and the next apply works', async () => {
+    await manager.load([base]);
+    dataplane.refuse = (devices) => devices.addTaps.length > 0;
+    await expect(manager.apply([source('db', database)])).rejects.toThrow('refused by the test');
+    expect(kernel.names()).toEqual(RUNNING);
+    await manager.apply([source('db', database)]);
+    expect(kernel.names()).toHaveLength(3);
+  });
+
+  it('undoes in reverse order', async () => {
+    kernel.failures.set('tap /proc/self/ns/net if-web', errno('ENOMEM'));
+    await rejection(manager.load([source('all', HOST, network(), database, web)]));
+    expect(kernel.diary).toEqual([
+      'udp 192.0.2.1:4789',
+      'tap /proc/self/ns/net if-db',
+      'close tap /proc/self/ns/net if-db',
+      'close udp 192.0.2.1:4789',
+    ]);
+    expect(kernel.open.size).toBe(0);
+  });
+
+  it('a new MTU is taken back', async () => {
+    await manager.load([base]);
+    kernel.failures.set('tap /proc/self/ns/net if-db', errno('ENOMEM'));
+    dataplane.refuse = () => false;
+    await manager.apply([source('mtu', network('blue', 42, 4789, 1400))]);
+    expect(kernel.diary.at(-1)).toBe('mtu if-web 1400');
+    dataplane.refuse = () => true;
+    await expect(manager.apply([source('mtu', network('blue', 42, 4789, 1300))])).rejects.toThrow();
+    expect(kernel.diary.slice(-2)).toEqual(['mtu if-web 1300', 'mtu if-web 1400']);
+  });
+});
+
+describe('a device that takes the place of a running one', () => {
+  const moved = port('web', '10.77.0.99');
+  it('is made after the old one let go of the interface name', async () => {
+    await manager.load([base]);
+    kernel.diary.length = 0;
+    await manager.apply([source('moved', moved)]);
+    expect(kernel.diary).toEqual(['close tap /proc/self/ns/net if-web', 'tap /proc/self/ns/net if-web']);
+    expect(dataplane.devices.size).toBe(2);
+  });
+
+  it('gives it back when the rest fails', async () => {
+    await manager.load([base]);
+    kernel.failures.set('tap /proc/self/ns/net if-db', errno('ENOMEM'));
+    await rejection(manager.apply([source('moved', moved, database)]));
+    expect(kernel.names()).toEqual(RUNNING);
+    expect(dataplane.devices.size).toBe(2);
+    expect(manager.isGone(manager.generation!.ports[0]!)).toBe(false);
+  });
+
+  it('also for a UDP socket with other options', async () => {
+    await manager.load([base]);
+    await manager.apply([source('ttl', network().replace('port: 4789', 'port: 4789, ttl: 9'))]);
+    expect(kernel.names()).toEqual(RUNNING);
+    expect(dataplane.devices.size).toBe(2);
+  });
+});
+
+describe('what the kernel refuses is explained', () => {
+  const cases: { code: string; entry: string; line: RegExp }[] = [
+    {
+      code: 'EPERM',
+      entry: 'tap /proc/self/ns/net if-web',
+      line: /needs root \(CAP_NET_ADMIN and CAP_SYS_ADMIN\)$/,
+    },
+    {
+      code: 'EEXIST',
+      entry: 'tap /proc/self/ns/net if-web',
+      line: /^base\.yaml:\d+:\d+: spec\.interface: .* has an interface if-web already/,
+    },
+    {
+      code: 'EADDRINUSE',
+      entry: 'udp 192.0.2.1:4789',
+      line: /spec\.vxlan\.port: UDP port 4789 is in use on 192\.0\.2\.1/,
+    },
+    {
+      code: 'EADDRNOTAVAIL',
+      entry: 'udp 192.0.2.1:4789',
+      line: /^base\.yaml:4:\d+: spec\.underlay\.address: 192\.0\.2\.1 is not an address of this host/,
+    },
+  ];
+  for (const { code, entry, line } of cases) {
+    it(code, async () => {
+      kernel.failures.set(entry, errno(code));
+      const errors = await rejection(manager.load([base]));
+      expect(errors).toHaveLength(1);
+      expect(errors[0]).toMatch(line);
+      expect(kernel.open.size).toBe(0);
+    });
+  }
+
+  it.skipIf(!existsSync('/dev/net/tun'))(
+    'namespaces that do not exist, all of them before anything is made',
+    async () => {
+      const lost = [port('a', '10.77.0.21', 'twill-no-a'), port('b', '10.77.0.22', '/tmp/twill-no-b')];
+      const errors = await rejection(manager.load([source('x.yaml', HOST, network(), ...lost)]));
+      expect(errors).toHaveLength(2);
+      expect(errors[0]).toMatch(
+        /^x\.yaml:\d+:\d+: spec\.netns: namespace \/run\/netns\/twill-no-a does not exist; create it with: ip netns add twill-no-a$/,
+      );
+      expect(errors[1]).toMatch(/namespace \/tmp\/twill-no-b does not exist/);
+      expect(kernel.diary).toEqual([]);
+    },
+  );
+});
+
+describe('a port whose device vanished', () => {
+  const goneWeb = async () => {
+    await manager.load([base]);
+    const [plan] = manager.generation!.ports;
+    await manager.portGone(plan!.config.id);
+    return plan!;
+  };
+
+  it('goes down alone', async () => {
+    const plan = await goneWeb();
+    expect(manager.isGone(plan)).toBe(true);
+    expect(kernel.names()).toEqual(['udp 192.0.2.1:4789']);
+    expect(dataplane.devices.size).toBe(1);
+  });
+
+  it('comes back with the next apply, even of an unchanged resource', async () => {
+    const plan = await goneWeb();
+    const { changes } = await manager.apply([source('web', web)]);
+    expect(changes[0]?.action).toBe('unchanged');
+    expect(manager.isGone(plan)).toBe(false);
+    expect(dataplane.ops.at(-1)).toEqual({ op: 'port', port: plan.config });
+  });
+
+  it('that cannot come back yet is a warning and forbids nothing else', async () => {
+    const plan = await goneWeb();
+    kernel.failures.set('tap /proc/self/ns/net if-web', errno('EEXIST'));
+    const { warnings } = await manager.apply([source('db', database)]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/^base\.yaml:\d+:\d+: spec\.interface: /);
+    expect(manager.isGone(plan)).toBe(true);
+    expect(kernel.names()).toContain('tap /proc/self/ns/net if-db');
+  });
+
+  it('can be deleted and its event may come twice', async () => {
+    const plan = await goneWeb();
+    await manager.portGone(plan.config.id);
+    await manager.remove('Port', '', 'web');
+    expect(kernel.names()).toEqual(['udp 192.0.2.1:4789']);
+  });
+});
+
+describe('files and the socket', () => {
+  it('files read again: gone ones are deleted, those of the socket stay', async () => {
+    await manager.load([source('f', HOST, network(), web)]);
+    await manager.apply([source('s', database)]);
+    const { changes } = await manager.load([source('f', HOST, network())]);
+    expect(changes.filter((c) => c.action === 'deleted').map((c) => c.name)).toEqual(['web']);
+    expect(manager.find('Port', '', 'db')).toBeDefined();
+    expect(kernel.names()).toEqual(['tap /proc/self/ns/net if-db', 'udp 192.0.2.1:4789']);
+  });
+
+  it('an unchanged resource applied over the socket still belongs to its file', async () => {
+    await manager.load([base]);
+    await manager.apply([source('again', web)]);
+    await manager.load([source('base.yaml', HOST, network(), peer())]);
+    expect(manager.find('Port', '', 'web')).toBeUndefined();
+  });
+
+  it('a bad file changes nothing', async () => {
+    await manager.load([base]);
+    const before = manager.generation;
+    await rejection(manager.load([source('base.yaml', HOST, 'kind: [')]));
+    await rejection(manager.load([]));
+    expect(manager.generation).toBe(before);
+    expect(manager.find('Port', '', 'web')).toBeDefined();
+  });
+});
+
+describe('V17: a smaller path', () => {
+  it('is told to the worker once, survives a change of the peer and is taken back', async () => {
+    await manager.load([base]);
+    await manager.limitPath('beta', 1350);
+    await manager.limitPath('beta', 1350);
+    const peerOps = () => dataplane.ops.flatMap((op) => (op.op === 'peer' ? [op.peer.pathMtu] : []));
+    expect(peerOps()).toEqual([0, 1350]);
+    await manager.apply([source('beta', peer('beta', '192.0.2.3'))]);
+    expect(peerOps()).toEqual([0, 1350, 1350]);
+    await manager.limitPath('beta', 0);
+    expect(peerOps().at(-1)).toBe(0);
+    await manager.limitPath('nobody', 900);
+    expect(peerOps()).toHaveLength(4);
+  });
+});
+
+it('closes every descriptor once at the end', async () => {
+  await manager.load([base]);
+  await manager.close();
+  expect(kernel.open.size).toBe(0);
+  await manager.close();
+});
