@@ -88,7 +88,7 @@ export interface PortSpec {
   readonly netns: string | null;
   readonly interface: string;
   readonly mac: string;
-  /** With prefix, from the subnet where the user gave none. */
+  /** Prefix 0 where the user gave none: compilation takes the subnet's. */
   readonly addresses: readonly InterfaceAddress[];
   readonly defaultRoute: boolean;
   readonly mtu?: number;

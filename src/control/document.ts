@@ -1,0 +1,134 @@
+/** Text → documents: YAML or JSON, several per text, `kind: List` unfolded, with the position of every node. */
+import type { Document, Node } from 'yaml';
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
+import type { Origin, Problem, Source } from './types.ts';
+
+/** Keys and indices from the root of a document. */
+export type Path = readonly (string | number)[];
+
+export interface RawDocument {
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly origin: Origin;
+  /** Position of the value at a path, or of the nearest enclosing node that exists. */
+  locate(path: Path): Origin;
+  /** Position of the key of the last step. */
+  locateKey(path: Path): Origin;
+}
+
+export interface ReadDocuments {
+  readonly documents: readonly RawDocument[];
+  readonly problems: readonly Problem[];
+}
+
+/** Empty documents are skipped; a document with a syntax error contributes problems only. */
+export function readDocuments(source: Source): ReadDocuments {
+  const documents: RawDocument[] = [];
+  const problems: Problem[] = [];
+  const lines = new LineCounter();
+  const at = (offset: number): Origin => {
+    const { line, col } = lines.linePos(offset);
+    return { file: source.file, line: Math.max(1, line), column: Math.max(1, col) };
+  };
+  for (const document of parseAllDocuments(source.text, { lineCounter: lines, prettyErrors: false })) {
+    for (const fault of [...document.errors, ...document.warnings]) {
+      problems.push({ ...at(fault.pos[0]), path: '', message: syntaxMessage(fault.code, fault.message) });
+    }
+    if (document.errors.length > 0 || document.contents === null) continue;
+    const root: Node = document.contents;
+    if (isScalar(root) && root.value === null) continue;
+    unfold(root, document, at, documents, problems);
+  }
+  return { documents, problems };
+}
+
+/** "spec.subnets[0].cidr" ⇄ ['spec', 'subnets', 0, 'cidr']. */
+export function formatPath(path: Path): string {
+  return path
+    .map((step, i) => (typeof step === 'number' ? `[${step}]` : i === 0 ? step : `.${step}`))
+    .join('');
+}
+
+export function parsePath(path: string): Path {
+  const steps = path.match(/[^.[\]]+/g) ?? [];
+  return steps.map((step) => (/^\d+$/.test(step) ? Number(step) : step));
+}
+
+function unfold(
+  root: Node,
+  document: Document,
+  at: (offset: number) => Origin,
+  documents: RawDocument[],
+  problems: Problem[],
+): void {
+  const origin = at(root.range?.[0] ?? 0);
+  let value: unknown;
+  try {
+    value = root.toJS(document);
+  } catch (error) {
+    problems.push({ ...origin, path: '', message: `cannot be expanded: ${(error as Error).message}` });
+    return;
+  }
+  if (!isMap(root) || !isRecord(value)) {
+    const message = 'is not a resource; a resource is a mapping with apiVersion, kind, metadata and spec';
+    problems.push({ ...origin, path: '', message });
+    return;
+  }
+  const list = listKind(value);
+  const items = root.get('items', true);
+  if (list !== null && isSeq(items)) {
+    for (const item of items.items) {
+      if (isNode(item)) unfold(item, document, at, documents, problems);
+    }
+    return;
+  }
+  const find = (path: Path, wantKey: boolean) => at(offsetOf(root, document, path, wantKey));
+  documents.push({
+    value,
+    origin,
+    locate: (path) => find(path, false),
+    locateKey: (path) => find(path, true),
+  });
+}
+
+/** "List", "ServiceList", … of a value that has items. */
+function listKind(value: Readonly<Record<string, unknown>>): string | null {
+  const kind = value.kind;
+  return typeof kind === 'string' && kind.endsWith('List') && Array.isArray(value.items) ? kind : null;
+}
+
+function offsetOf(root: Node, document: Document, path: Path, wantKey: boolean): number {
+  let node: Node = root;
+  let offset = root.range?.[0] ?? 0;
+  for (const [i, step] of path.entries()) {
+    let next: unknown;
+    let key: unknown;
+    if (isMap(node)) {
+      const pair = node.items.find(
+        (item) => (isScalar(item.key) ? String(item.key.value) : '') === String(step),
+      );
+      if (pair === undefined) break;
+      key = pair.key;
+      next = pair.value;
+    } else if (isSeq(node)) {
+      next = node.items[Number(step)];
+    }
+    if (isAlias(next)) next = next.resolve(document);
+    const keyOffset = isNode(key) ? key.range?.[0] : undefined;
+    // An absent value (`key:` and nothing) has no place of its own: point at its key.
+    const empty = isScalar(next) && next.value === null && next.source === '';
+    const useKey = !isNode(next) || empty || (wantKey && i === path.length - 1);
+    offset = (useKey ? keyOffset : (next as Node).range?.[0]) ?? offset;
+    if (!isNode(next)) break;
+    node = next;
+  }
+  return offset;
+}
+
+function syntaxMessage(code: string, message: string): string {
+  if (code === 'DUPLICATE_KEY') return 'this key occurs twice in one mapping; keep one';
+  return `not valid YAML: ${message.charAt(0).toLowerCase()}${message.slice(1)}`;
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,25 @@
+/** MAC addresses computed from names, so that no host needs to tell another. */
+import { createHash } from 'node:crypto';
+import { formatMac } from '../wire/address.ts';
+
+/** Default MAC of a port. */
+export function portMac(network: string, port: string): string {
+  return derivedMac('port', network, port);
+}
+
+/** MAC every host answers with for the gateway addresses of a network (A4): from the network alone. */
+export function gatewayMac(network: string, vni: number): string {
+  return derivedMac('gateway', network, String(vni));
+}
+
+/** MAC only this host uses in a network (A14). @param host canonical underlay address */
+export function routerMac(network: string, vni: number, host: string): string {
+  return derivedMac('router', network, String(vni), host);
+}
+
+/** 46 hashed bits as a locally administered unicast address. */
+function derivedMac(...parts: readonly string[]): string {
+  const digest = createHash('sha256').update(JSON.stringify(parts)).digest();
+  const hi = (digest.readUInt16BE(0) & 0xfcff) | 0x0200;
+  return formatMac(hi, digest.readInt32BE(2));
+}

@@ -1,0 +1,157 @@
+/** Texts → resources: every document recognised, checked on its own and given its defaults. */
+import type { z } from 'zod';
+import type { Path, RawDocument } from './document.ts';
+import { formatPath, isRecord, parsePath, readDocuments } from './document.ts';
+import { nearest, show } from './problem.ts';
+import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.ts';
+import { API_VERSION } from './schema/envelope.ts';
+import { validate } from './schema/explain.ts';
+import { hostSchema, hostSpec } from './schema/host.ts';
+import { networkSchema, networkSpec } from './schema/network.ts';
+import { peerSchema, peerSpec } from './schema/peer.ts';
+import { portSchema, portSpec } from './schema/port.ts';
+import { serviceSchema, serviceSpec } from './schema/service.ts';
+import type { Kind, Parsed, Problem, Resource, ResourceOf, Source } from './types.ts';
+
+interface Reader {
+  readonly apiVersion: string;
+  /** The resource, or undefined after adding to `problems`. */
+  read(document: RawDocument, problems: Problem[]): Resource | undefined;
+}
+
+const READERS: Readonly<Record<Kind, Reader>> = {
+  Host: reader('Host', API_VERSION, hostSchema, hostSpec),
+  Network: reader('Network', API_VERSION, networkSchema, networkSpec),
+  Peer: reader('Peer', API_VERSION, peerSchema, peerSpec),
+  Port: reader('Port', API_VERSION, portSchema, portSpec),
+  Service: reader('Service', 'v1', serviceSchema, serviceSpec),
+  EndpointSlice: reader('EndpointSlice', 'discovery.k8s.io/v1', endpointSliceSchema, endpointSliceSpec),
+};
+const KINDS = Object.keys(READERS) as Kind[];
+const OWN_KINDS = KINDS.filter((kind) => READERS[kind].apiVersion === API_VERSION);
+
+/** Reads every source to its end: all problems at once, and the resources that have none. */
+export function parseSources(sources: readonly Source[]): Parsed {
+  const resources: Resource[] = [];
+  const problems: Problem[] = [];
+  const warnings: Problem[] = [];
+  for (const source of sources) {
+    const first = problems.length;
+    const read = readDocuments(source);
+    problems.push(...read.problems);
+    for (const document of read.documents) {
+      const kind = kindOf(document, problems, warnings);
+      const resource = kind && READERS[kind].read(document, problems);
+      if (!resource) continue;
+      resources.push(resource);
+      warnings.push(...leadingZeros(document));
+    }
+    problems.push(...problems.splice(first).sort((a, b) => a.line - b.line || a.column - b.column));
+  }
+  return { resources, problems, warnings };
+}
+
+/** The kind of a document this program reads; otherwise undefined and a problem or warning. */
+function kindOf(document: RawDocument, problems: Problem[], warnings: Problem[]): Kind | undefined {
+  const { apiVersion, kind } = document.value;
+  const problem = (path: Path, message: string): undefined => {
+    problems.push({ ...document.locate(path), path: formatPath(path), message });
+  };
+  if (typeof kind !== 'string' || kind === '') {
+    return problem(
+      ['kind'],
+      `${kind === undefined ? 'missing' : `${show(kind)} is not a kind`}; one of ${KINDS.join(', ')}`,
+    );
+  }
+  const known = KINDS.find((candidate) => candidate === kind);
+  if (typeof apiVersion !== 'string' || apiVersion === '') {
+    const right =
+      known === undefined ? `${API_VERSION}, v1 or discovery.k8s.io/v1` : READERS[known].apiVersion;
+    return problem(
+      ['apiVersion'],
+      `${apiVersion === undefined ? 'missing' : `${show(apiVersion)} is not a version`}; write ${right}`,
+    );
+  }
+  const group = apiVersion.split('/')[0]!;
+  if (known !== undefined) {
+    const right = READERS[known].apiVersion;
+    if (apiVersion === right) return known;
+    const sameGroup = group === right.split('/')[0] || (right === 'v1' && !apiVersion.includes('/'));
+    if (OWN_KINDS.includes(known) || sameGroup || group === 'twill') {
+      return problem(['apiVersion'], `${show(apiVersion)} has no kind ${kind} here; write ${right}`);
+    }
+  } else if (group === 'twill') {
+    const near = nearest(kind, OWN_KINDS);
+    const right =
+      near === undefined ? `kinds of ${API_VERSION} are ${OWN_KINDS.join(', ')}` : `did you mean ${near}?`;
+    return problem(['kind'], `unknown kind ${show(kind)}; ${right}`);
+  }
+  const { metadata } = document.value;
+  const name = isRecord(metadata) && typeof metadata.name === 'string' ? ` ${show(metadata.name)}` : '';
+  const near = known === undefined ? nearest(kind, KINDS) : undefined;
+  const hint = near === undefined ? '' : `; did you mean ${near}?`;
+  warnings.push({
+    ...document.locate(['kind']),
+    path: 'kind',
+    message: `${apiVersion} ${kind}${name} is not used here: skipped${hint}`,
+  });
+  return undefined;
+}
+
+interface EnvelopeShape {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string | undefined;
+    readonly labels: Record<string, string>;
+    readonly annotations: Record<string, string>;
+  };
+}
+
+function reader<K extends Kind, V extends EnvelopeShape>(
+  kind: K,
+  apiVersion: string,
+  schema: z.ZodType<V>,
+  toSpec: (value: V) => ResourceOf<K>['spec'],
+): Reader {
+  const own = apiVersion === API_VERSION;
+  return {
+    apiVersion,
+    read(document, problems) {
+      const value = validate(schema, document, problems);
+      if (value === undefined) return undefined;
+      const { name, namespace, labels, annotations } = value.metadata;
+      return {
+        kind,
+        name,
+        namespace: own ? '' : (namespace ?? 'default'),
+        labels,
+        annotations,
+        spec: toSpec(value),
+        origin: document.origin,
+        locate: (path: string) => document.locate(parsePath(path)),
+        document: document.value,
+      } as Resource;
+    },
+  };
+}
+
+/** S9: IPv4 literals with leading zeros are read as decimal, with a warning for each. */
+function leadingZeros(document: RawDocument): Problem[] {
+  const warnings: Problem[] = [];
+  const visit = (value: unknown, path: Path): void => {
+    if (typeof value === 'string') {
+      const match = /^(\d+(?:\.\d+){3})(\/\d+)?$/.exec(value);
+      if (match === null || !/(^|\.)0\d/.test(value)) return;
+      const decimal = match[1]!.split('.').map(Number).join('.') + (match[2] ?? '');
+      const message = `${show(value)} is read as ${decimal}; leading zeros may mean octal elsewhere, write ${decimal}`;
+      warnings.push({ ...document.locate(path), path: formatPath(path), message });
+    } else if (Array.isArray(value)) {
+      for (const [i, item] of value.entries()) visit(item, [...path, i]);
+    } else if (isRecord(value)) {
+      for (const [key, item] of Object.entries(value)) visit(item, [...path, key]);
+    }
+  };
+  visit(document.value.spec, ['spec']);
+  visit(document.value.endpoints, ['endpoints']);
+  return warnings;
+}
