@@ -1,0 +1,109 @@
+/** How large a packet of a network may be (V15). */
+import { familyOf, parseAddress } from '../wire/address.ts';
+import { inNetwork, peerAddress } from './membership.ts';
+import { problemIn } from './problem.ts';
+import type { Facts, Problem, Resource, ResourceOf } from './types.ts';
+
+type Host = ResourceOf<'Host'>;
+type Network = ResourceOf<'Network'>;
+type Peer = ResourceOf<'Peer'>;
+
+/** Outer IP 20 / 40 + UDP 8 + VXLAN 8 + inner Ethernet 14. */
+const OVERHEAD = { 4: 50, 6: 70 } as const;
+const VLAN_TAG = 4;
+const ETHERNET_MTU = 1500;
+const MOST_MTU = 9216;
+/** What the kernel says of its loopback device, by which it routes its own addresses. */
+const LOOPBACK_MTU = 65_536;
+
+/** Asks for every address once. */
+export function cachedFacts(facts: Facts): Facts {
+  const known = new Map<string, number>();
+  return {
+    mtuTowards(address) {
+      const mtu = known.get(address) ?? facts.mtuTowards(address);
+      known.set(address, mtu);
+      return mtu;
+    },
+  };
+}
+
+/**
+ * The largest IP packet that reaches every peer of the network in one datagram; without peers, what the link
+ * of the underlay address would carry. Peers without a route do not count. At most 9216.
+ */
+export function computedMtu(network: Network, host: Host, peers: readonly Peer[], facts: Facts): number {
+  const tag = network.spec.vxlan.innerVlan === 'pass' ? VLAN_TAG : 0;
+  const through = (address: string, link: number) =>
+    link - OVERHEAD[familyOf(parseAddress(address).words)] - tag;
+  const limits = [MOST_MTU];
+  for (const peer of peers) {
+    const address = inNetwork(peer, network) ? peerAddress(peer, host) : undefined;
+    const link = address === undefined ? undefined : linkMtu(address, facts);
+    if (address !== undefined && link !== undefined) limits.push(through(address, link));
+  }
+  if (limits.length === 1) {
+    const { address } = host.spec.underlay;
+    const link = linkMtu(address, facts) ?? ETHERNET_MTU;
+    limits.push(through(address, link >= LOOPBACK_MTU ? ETHERNET_MTU : link));
+  }
+  return Math.min(...limits);
+}
+
+/** The MTU a network gets: its own, or the computed one. */
+export function networkMtu(network: Network, host: Host, peers: readonly Peer[], facts: Facts): number {
+  return network.spec.mtu === 'auto' ? computedMtu(network, host, peers, facts) : network.spec.mtu;
+}
+
+/** Warnings only the running system can tell: an MTU above the computed one, peers without a route. */
+export function mtuWarnings(resources: readonly Resource[], facts: Facts): Problem[] {
+  const asked = cachedFacts(facts);
+  const host = resources.find((r) => r.kind === 'Host');
+  const peers = resources.filter((r) => r.kind === 'Peer');
+  const networks = new Map(resources.filter((r) => r.kind === 'Network').map((n) => [n.name, n]));
+  const warnings: Problem[] = [];
+  if (host === undefined) return warnings;
+  for (const peer of peers) {
+    const address = peerAddress(peer, host);
+    if (address === undefined || linkMtu(address, asked) !== undefined) continue;
+    const path = `spec.addresses[${peer.spec.addresses.indexOf(address)}]`;
+    warnings.push(
+      problemIn(peer, path, `no route to ${address}; nothing reaches this peer until there is one`),
+    );
+  }
+  for (const network of networks.values()) {
+    const limit = computedMtu(network, host, peers, asked);
+    const { mtu } = network.spec;
+    if (mtu === 'auto' || mtu <= limit) continue;
+    warnings.push(
+      problemIn(
+        network,
+        'spec.mtu',
+        `${mtu} is above ${limit}, what the underlay carries; larger packets are lost, use auto`,
+      ),
+    );
+  }
+  for (const port of resources.filter((r) => r.kind === 'Port')) {
+    const network = networks.get(port.spec.network);
+    const { mtu } = port.spec;
+    if (mtu === undefined || network?.spec.mtu !== 'auto') continue;
+    const limit = computedMtu(network, host, peers, asked);
+    if (mtu <= limit) continue;
+    warnings.push(
+      problemIn(
+        port,
+        'spec.mtu',
+        `${mtu} is above ${limit}, the MTU of network ${network.name}; ${limit} is used`,
+      ),
+    );
+  }
+  return warnings;
+}
+
+function linkMtu(address: string, facts: Facts): number | undefined {
+  try {
+    return facts.mtuTowards(address);
+  } catch {
+    return undefined;
+  }
+}
