@@ -171,8 +171,10 @@ export class Executor {
 
   /** After a refused transaction the worker may hold some of the new devices; closing them needs their release. */
   async #forget(devices: readonly number[]): Promise<void> {
-    if (devices.length > 0)
-      await this.#dataplane.apply({ ...NO_ADDITIONS, remove: devices }, []).catch(() => {});
+    // One by one: it may not know the next one either.
+    for (const device of devices) {
+      await this.#dataplane.apply({ ...NO_ADDITIONS, remove: [device] }, []).catch(() => {});
+    }
   }
 
   #changeMtu(port: PortPlan, undo: Undo[]): void {

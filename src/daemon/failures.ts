@@ -9,11 +9,14 @@ export class DeviceFailure extends Error {
   override readonly name = 'DeviceFailure';
   readonly device: { readonly port: PortPlan } | { readonly underlay: UnderlayPlan };
   readonly errno: string;
+  /** What was tried, in the addon's words: "create TAP eth0", "bind UDP 192.0.2.1 port 4789". */
+  readonly attempt: string;
 
   constructor(device: DeviceFailure['device'], cause: unknown) {
     super(cause instanceof Error ? cause.message : String(cause), { cause });
     this.device = device;
     this.errno = (cause as NodeJS.ErrnoException | undefined)?.code ?? '';
+    this.attempt = (cause as NodeJS.ErrnoException | undefined)?.syscall ?? '';
   }
 }
 
@@ -47,6 +50,15 @@ function explainPort(failure: DeviceFailure, port: PortPlan, resources: readonly
   const { netns, name } = port.tap;
   const at = (path: string, message: string): Problem => locatePort(port, resources, path, message);
   const where = netns ?? 'the daemon’s own namespace';
+  if (failure.attempt.startsWith('add default route') && failure.errno === 'EEXIST') {
+    return at('spec.defaultRoute', `${where} has a default route already; set defaultRoute: false`);
+  }
+  if (/^add address .*:/.test(failure.attempt) && failure.errno === 'EACCES') {
+    return at(
+      'spec.addresses',
+      `IPv6 is disabled in ${where}; see: sysctl net.ipv6.conf.default.disable_ipv6`,
+    );
+  }
   switch (failure.errno) {
     case 'EPERM':
     case 'EACCES':
@@ -64,7 +76,7 @@ function explainPort(failure: DeviceFailure, port: PortPlan, resources: readonly
       if (!existsSync('/dev/net/tun') || failure.errno !== 'ENOENT') return at('', NO_TUN);
       break;
     case 'EINVAL':
-      if (netns !== null && /setns|netns/.test(failure.message)) {
+      if (netns !== null && failure.attempt.startsWith('setns')) {
         return at('spec.netns', `${netns} is not a network namespace (deleted, or another kind of file)`);
       }
   }
@@ -83,6 +95,11 @@ async function explainUnderlay(
     resource ? problemIn(resource, path, message) : { file: '', line: 0, column: 0, path, message };
   switch (failure.errno) {
     case 'EADDRINUSE': {
+      if (failure.attempt.includes('source ports')) {
+        const [first, last] = underlay.options.sourcePorts;
+        const message = `too few free UDP ports on ${address} between ${first} and ${last}; give a wider range`;
+        return at(network, 'spec.vxlan.sourcePorts', message);
+      }
       const owner = await kernelVxlanOn(port);
       const who = owner
         ? `the kernel vxlan device ${owner} owns it; choose another port or remove it with: ip link del ${owner}`
