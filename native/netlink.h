@@ -1,0 +1,36 @@
+/* The few rtnetlink requests a TAP and a route look-up need, in the calling thread's namespace. */
+#ifndef TWILL_NETLINK_H
+#define TWILL_NETLINK_H
+
+#include <net/if.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "failure.h"
+
+struct link {
+  int index;
+  uint32_t mtu;
+  char name[IFNAMSIZ];
+};
+
+struct route {
+  int index;
+  /* family 0 when the kernel names no preferred source */
+  struct address source;
+};
+
+/* @returns a descriptor for the calls below, or -1. */
+int netlink_open(struct failure *f);
+
+/* Reads a link by name, or by index when `name` is NULL. */
+int netlink_link(int nl, const char *name, int index, struct link *out, struct failure *f);
+/* `mac` may be NULL (unchanged), `mtu` 0 (unchanged). */
+int netlink_change(int nl, int index, const uint8_t *mac, uint32_t mtu, struct failure *f);
+int netlink_up(int nl, int index, struct failure *f);
+/* IPv6 addresses skip duplicate address detection: the fabric assigned them. */
+int netlink_address(int nl, int index, const struct address *a, int prefix, struct failure *f);
+int netlink_default_route(int nl, int index, const struct address *gateway, struct failure *f);
+int netlink_route(int nl, const struct address *to, struct route *out, struct failure *f);
+
+#endif

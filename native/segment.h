@@ -1,0 +1,37 @@
+/* Splitting a super-frame as a NIC does: headers are rebuilt per segment, payload is never copied. */
+#ifndef TWILL_SEGMENT_H
+#define TWILL_SEGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vnet.h"
+
+struct plan {
+  const uint8_t *frame; /* Ethernet header; `prefix` bytes before it go in front of every segment */
+  int32_t prefix;
+  int32_t l3, l4;       /* offsets from `frame` */
+  int32_t headers;      /* length of all headers */
+  int32_t payload;      /* bytes behind them */
+  int32_t size;         /* payload bytes per segment */
+  int32_t count;        /* segments, at least 1 */
+  bool tcp, v6;
+  uint64_t pseudo;      /* pseudo-header sum without the length */
+};
+
+/* `headers` as offload_valid() returned it. @returns false when the headers are not what the type says. */
+bool plan_make(struct plan *p, const uint8_t *frame, int32_t prefix, int32_t length, const struct offload *o,
+               int32_t headers);
+
+/* Payload of segment `i`. */
+static inline const uint8_t *plan_payload(const struct plan *p, int32_t i, int32_t *length)
+{
+  int32_t at = i * p->size;
+  *length = i == p->count - 1 ? p->payload - at : p->size;
+  return p->frame + p->headers + at;
+}
+
+/* Writes prefix and headers of segment `i`, prefix + headers bytes, every checksum complete. */
+void plan_headers(const struct plan *p, int32_t i, uint8_t *out);
+
+#endif
