@@ -96,7 +96,15 @@ export interface Native {
   /** @param offsets `cardOffsets()` */
   createCard(
     offsets: Int32Array,
-    limits: { slots: number; slotBytes: number; headroom: number; burst: number; txMax: number; remotes: number; devices: number },
+    limits: {
+      slots: number;
+      slotBytes: number;
+      headroom: number;
+      burst: number;
+      txMax: number;
+      remotes: number;
+      devices: number;
+    },
   ): NativeCardHandle;
 }
 

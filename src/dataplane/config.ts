@@ -76,7 +76,11 @@ export interface PeerConfig {
   readonly memberships: readonly PeerMembership[];
   /** Member of flood lists (V30). */
   readonly flood: boolean;
-  readonly static: readonly { readonly network: number; readonly mac: Mac; readonly address: Address | null }[];
+  readonly static: readonly {
+    readonly network: number;
+    readonly mac: Mac;
+    readonly address: Address | null;
+  }[];
   /** Largest inner IP packet the path takes now; 0 = the network's MTU. */
   readonly pathMtu: number;
 }

@@ -4,12 +4,21 @@ import type { Op } from './config.ts';
 /** Devices the worker must take over (before ops) or let go (after ops) in the same transaction. */
 export interface DeviceChanges {
   readonly addTaps: readonly { readonly device: number; readonly fd: number }[];
-  readonly addUnderlays: readonly { readonly device: number; readonly rx: number; readonly tx: readonly number[] }[];
+  readonly addUnderlays: readonly {
+    readonly device: number;
+    readonly rx: number;
+    readonly tx: readonly number[];
+  }[];
   readonly remove: readonly number[];
 }
 
 export type ToWorker =
-  | { readonly type: 'apply'; readonly id: number; readonly devices: DeviceChanges; readonly ops: readonly Op[] }
+  | {
+      readonly type: 'apply';
+      readonly id: number;
+      readonly devices: DeviceChanges;
+      readonly ops: readonly Op[];
+    }
   | { readonly type: 'dump'; readonly id: number; readonly what: DumpKind }
   | { readonly type: 'stop' };
 
@@ -65,14 +74,24 @@ export interface AffinityRow {
 /** Things worth a log line, rate-limited by the worker to one per (kind, subject) per second. */
 export type DataplaneEvent =
   | { readonly kind: 'port-gone'; readonly location: number }
-  | { readonly kind: 'loop'; readonly network: string; readonly mac: string; readonly port: string; readonly peer: string }
+  | {
+      readonly kind: 'loop';
+      readonly network: string;
+      readonly mac: string;
+      readonly port: string;
+      readonly peer: string;
+    }
   | { readonly kind: 'path-mtu'; readonly location: number };
 
 export type FromWorker =
   | { readonly type: 'ready' }
   | { readonly type: 'applied'; readonly id: number }
   | { readonly type: 'failed'; readonly id: number; readonly message: string }
-  | { readonly type: 'dump'; readonly id: number; readonly rows: readonly (FdbRow | NeighborRow | FlowRow | AffinityRow)[] }
+  | {
+      readonly type: 'dump';
+      readonly id: number;
+      readonly rows: readonly (FdbRow | NeighborRow | FlowRow | AffinityRow)[];
+    }
   | { readonly type: 'event'; readonly event: DataplaneEvent };
 
 /** `workerData` of the dataplane worker. */

@@ -72,10 +72,16 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('SPOOF_MAC', 'source MAC is not the port’s'),
   reason('SPOOF_IP', 'source IP address is not one of the port’s'),
   reason('SPOOF_ARP', 'ARP sender is not the port’s MAC and address'),
-  reason('SPOOF_GATEWAY', 'claims the gateway’s MAC or an address that belongs to the gateway or another port'),
+  reason(
+    'SPOOF_GATEWAY',
+    'claims the gateway’s MAC or an address that belongs to the gateway or another port',
+  ),
   reason('ROGUE_SERVER', 'DHCP server reply or router advertisement from a pod'),
   reason('UNDERLAY_ACCESS', 'VXLAN datagram from a pod to an underlay address'),
-  reason('GATEWAY_FROM_TUNNEL', 'addressed to the gateway but came through a tunnel; each host answers its own'),
+  reason(
+    'GATEWAY_FROM_TUNNEL',
+    'addressed to the gateway but came through a tunnel; each host answers its own',
+  ),
   reason('REFLECTION', 'would leave by the port it came in on'),
   reason('POLICY_FLOOD', 'the network’s policy does not flood this kind of frame'),
   reason('NO_RECEIVER', 'flooded, but no other port or peer is there to receive it'),

@@ -1,0 +1,128 @@
+import { AntiSpoof, isPeer, type Locations } from '../fabric/locations.ts';
+import type { Networks } from '../fabric/networks.ts';
+import type { Burst } from '../packet/burst.ts';
+import { Flag, type Packets } from '../packet/packets.ts';
+import { Drop } from '../telemetry/drop.ts';
+import { EtherType, isReservedGroup, isValidSource } from '../wire/ethernet.ts';
+import { ICMPV6_ROUTER_ADVERTISEMENT } from '../wire/icmp.ts';
+import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { Ipv6 } from '../wire/ipv6.ts';
+import { Udp } from '../wire/udp.ts';
+
+/**
+ * Admission: what a frame must satisfy before anything is learned from it (B1, B22, B24–B27). Sets
+ * Flag.TO_GATEWAY. ARP claims are judged by neigh/guard.ts, which knows who owns an address.
+ * Limits: the link-layer options of IPv6 neighbour discovery are not compared with the Ethernet source.
+ */
+export class Admit {
+  /** Bit per UDP port that VXLAN uses, and the underlay addresses of all hosts (B26). */
+  private readonly vxlanPort = new Uint8Array(65536);
+  private underlay4 = new Int32Array(0);
+
+  constructor(
+    private readonly packets: Packets,
+    private readonly networks: Networks,
+    private readonly locations: Locations,
+  ) {}
+
+  /** @param addresses IPv4 underlay addresses of this host and of every peer. */
+  setUnderlay(addresses: Int32Array<ArrayBuffer>, ports: readonly number[]): void {
+    this.underlay4 = addresses;
+    this.vxlanPort.fill(0);
+    for (const port of ports) this.vxlanPort[port] = 1;
+  }
+
+  run(burst: Burst): void {
+    const { packets } = this;
+    const { slots } = burst;
+    let kept = 0;
+    for (let i = 0; i < burst.count; i++) {
+      const slot = slots[i]!;
+      const reason = this.judge(slot);
+      if (reason === Drop.NONE) slots[kept++] = slot;
+      else packets.drop(slot, reason);
+    }
+    burst.count = kept;
+  }
+
+  private judge(slot: number): Drop {
+    const { packets, networks } = this;
+    const network = packets.network[slot]!;
+    const dstHi = packets.dstHi[slot]!;
+    const dstLo = packets.dstLo[slot]!;
+    if (!isValidSource(packets.srcHi[slot]!, packets.srcLo[slot]!)) return Drop.BAD_SOURCE_MAC; // B1
+    if (isReservedGroup(dstHi, dstLo) && (networks.forwardReserved[network] === 0 || (dstLo & 15) === 1)) {
+      return Drop.RESERVED_DESTINATION; // B22; PAUSE (01) always
+    }
+    const toGateway = dstLo === networks.gatewayLo[network] && dstHi === networks.gatewayHi[network];
+    if (isPeer(packets.source[slot]!)) {
+      if (toGateway) return Drop.GATEWAY_FROM_TUNNEL; // B27
+    } else {
+      const reason = this.judgePort(slot, network);
+      if (reason !== Drop.NONE) return reason;
+    }
+    if (toGateway || (dstLo === networks.routerLo[network] && dstHi === networks.routerHi[network])) {
+      packets.flags[slot]! |= Flag.TO_GATEWAY;
+    }
+    return Drop.NONE;
+  }
+
+  /** What a port may send (B24–B27). */
+  private judgePort(slot: number, network: number): Drop {
+    const { packets, locations, networks } = this;
+    const port = packets.source[slot]!;
+    const srcHi = packets.srcHi[slot]!;
+    const srcLo = packets.srcLo[slot]!;
+    if (
+      (srcLo === networks.gatewayLo[network] && srcHi === networks.gatewayHi[network]) ||
+      (srcLo === networks.routerLo[network] && srcHi === networks.routerHi[network])
+    ) {
+      return Drop.SPOOF_GATEWAY; // B27
+    }
+    const mode = locations.antiSpoof[port]!;
+    if (mode === AntiSpoof.OFF) return Drop.NONE;
+    if (srcLo !== locations.macLo[port] || srcHi !== locations.macHi[port]) return Drop.SPOOF_MAC;
+    const l3 = packets.l3[slot]!;
+    if (l3 === 0) return Drop.NONE;
+    const type = packets.etherType[slot]!;
+    if (type === EtherType.IPV4) return this.judgeIpv4(slot, l3, port, mode);
+    return type === EtherType.IPV6 ? this.judgeIpv6(slot, l3, port, mode) : Drop.NONE;
+  }
+
+  private judgeIpv4(slot: number, ip: number, port: number, mode: number): Drop {
+    const { packets, locations } = this;
+    const { view } = packets;
+    const l4 = packets.protocol[slot] === Protocol.UDP ? packets.l4[slot]! : 0;
+    const source = view.getInt32(ip + Ipv4.SOURCE);
+    if (mode === AntiSpoof.STRICT && !locations.ownsAddress4(port, source)) {
+      const isDhcpQuestion = source === 0 && l4 !== 0 && view.getInt32(l4) === 0x00440043; // 68 → 67
+      if (!isDhcpQuestion) return Drop.SPOOF_IP;
+    }
+    if (l4 === 0) return Drop.NONE;
+    if (view.getInt32(l4) === 0x00430044) return Drop.ROGUE_SERVER; // 67 → 68, B25
+    if (this.vxlanPort[view.getUint16(l4 + Udp.DESTINATION_PORT)] === 0) return Drop.NONE;
+    return this.underlay4.includes(view.getInt32(ip + Ipv4.DESTINATION)) ? Drop.UNDERLAY_ACCESS : Drop.NONE; // B26
+  }
+
+  private judgeIpv6(slot: number, ip: number, port: number, mode: number): Drop {
+    const { packets, locations } = this;
+    const { view } = packets;
+    if (mode === AntiSpoof.STRICT) {
+      const w0 = view.getInt32(ip + Ipv6.SOURCE);
+      const w1 = view.getInt32(ip + Ipv6.SOURCE + 4);
+      const w2 = view.getInt32(ip + Ipv6.SOURCE + 8);
+      const w3 = view.getInt32(ip + Ipv6.SOURCE + 12);
+      const isLinkLocal = w0 >>> 22 === 0xfe80 >>> 6;
+      const isUnspecified = (w0 | w1 | w2 | w3) === 0;
+      if (!isLinkLocal && !isUnspecified && !locations.ownsAddress6(port, w0, w1, w2, w3))
+        return Drop.SPOOF_IP;
+    }
+    const l4 = packets.l4[slot]!;
+    if (l4 === 0) return Drop.NONE;
+    const protocol = packets.protocol[slot]!;
+    if (protocol === Protocol.ICMPV6 && view.getUint8(l4) === ICMPV6_ROUTER_ADVERTISEMENT)
+      return Drop.ROGUE_SERVER;
+    if (protocol === Protocol.UDP && view.getInt32(l4) === 0x02230222) return Drop.ROGUE_SERVER; // 547 → 546
+    return Drop.NONE;
+  }
+}

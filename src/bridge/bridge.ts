@@ -1,0 +1,44 @@
+import type { NetworkConfig } from '../dataplane/config.ts';
+import type { Locator } from '../fabric/locator.ts';
+import { NETWORKS } from '../fabric/networks.ts';
+import { GATEWAY } from '../telemetry/counters.ts';
+import { Fdb, FdbKind } from './fdb.ts';
+
+/** The FDBs of all networks: a MAC of one is unknown to every other (B17). */
+export class Bridge implements Locator {
+  /** Indexed by network id; a network that does not exist has a table of ten entries that nothing reaches. */
+  readonly fdbs: Fdb[];
+
+  constructor(private readonly seed: number) {
+    const none = new Fdb(10, 0, seed);
+    this.fdbs = new Array<Fdb>(NETWORKS).fill(none);
+  }
+
+  setNetwork(config: NetworkConfig, existed: boolean, now: number): void {
+    const old = this.fdbs[config.id]!;
+    let fdb = old;
+    if (!existed) fdb = new Fdb(config.maxEntries, config.ageing, this.seed);
+    else if (old.maxEntries !== config.maxEntries) fdb = old.resized(config.maxEntries, config.ageing, now);
+    fdb.ageing = config.ageing;
+    this.fdbs[config.id] = fdb;
+    fdb.flush(GATEWAY);
+    fdb.setStatic(config.gatewayMac.hi, config.gatewayMac.lo, GATEWAY, FdbKind.LOCAL);
+    fdb.setStatic(config.routerMac.hi, config.routerMac.lo, GATEWAY, FdbKind.LOCAL);
+  }
+
+  removeNetwork(id: number): void {
+    this.fdbs[id] = new Fdb(10, 0, this.seed);
+  }
+
+  locate(network: number, hi: number, lo: number, now: number): number {
+    return this.fdbs[network]!.locate(hi, lo, now);
+  }
+
+  /** Called ten times a second: a fiftieth of every table, so that an expired row is gone within 5 s (B5). */
+  maintain(now: number): void {
+    for (let id = 0; id < NETWORKS; id++) {
+      const fdb = this.fdbs[id]!;
+      fdb.sweep(now, (fdb.extent / 50 + 1) | 0);
+    }
+  }
+}

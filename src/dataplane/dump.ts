@@ -1,0 +1,167 @@
+import { FdbKind } from '../bridge/fdb.ts';
+import { TCP_STATE_NAMES } from '../conntrack/tcp-state.ts';
+import { UdpState } from '../conntrack/timeouts.ts';
+import { Word } from '../conntrack/tuple.ts';
+import { isPeer } from '../fabric/locations.ts';
+import { NeighborSource, NeighborState } from '../neigh/neighbors.ts';
+import { BACKEND_WORDS } from '../service/services.ts';
+import { formatAddress, formatMac } from '../wire/address.ts';
+import { Protocol } from '../wire/ipv4.ts';
+import type { Dataplane } from './dataplane.ts';
+import type { AffinityRow, DumpKind, FdbRow, FlowRow, NeighborRow } from './messages.ts';
+
+/** Live tables as rows for people. Cold: allocates, and runs between two turns. */
+export function dump(dataplane: Dataplane, what: DumpKind): (FdbRow | NeighborRow | FlowRow | AffinityRow)[] {
+  switch (what) {
+    case 'fdb':
+      return dumpFdb(dataplane);
+    case 'neighbors':
+      return dumpNeighbors(dataplane);
+    case 'flows':
+      return dumpFlows(dataplane);
+    case 'affinities':
+      return dumpAffinities(dataplane);
+  }
+}
+
+const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
+
+function dumpFdb({ pipeline, networks, now }: Dataplane): FdbRow[] {
+  const rows: FdbRow[] = [];
+  const { names } = pipeline.locations;
+  for (const network of networks.values()) {
+    pipeline.bridge.fdbs[network.id]!.forEach(now, (hi, lo, location, kind, age, moves) => {
+      rows.push({
+        network: network.name,
+        mac: formatMac(hi, lo),
+        port: isPeer(location) ? null : location === 0 ? 'gateway' : names[location]!,
+        peer: isPeer(location) ? names[location]! : null,
+        type: kind === FdbKind.LEARNED ? 'learned' : kind === FdbKind.STATIC ? 'static' : 'local',
+        age: kind === FdbKind.LEARNED ? seconds(age) : null,
+        moves,
+      });
+    });
+  }
+  return rows;
+}
+
+const NEIGHBOR_SOURCES = {
+  [NeighborSource.PORT]: 'port',
+  [NeighborSource.PEER]: 'peer',
+  [NeighborSource.LEARNED]: 'learned',
+} as const;
+const NEIGHBOR_STATES = {
+  [NeighborState.INCOMPLETE]: 'incomplete',
+  [NeighborState.REACHABLE]: 'reachable',
+  [NeighborState.PROBING]: 'probing',
+  [NeighborState.PERMANENT]: 'permanent',
+} as const;
+/** A13: from this age on an entry is verified when it is used. */
+const STALE_MS = 30_000;
+
+function dumpNeighbors({ pipeline, networks, now }: Dataplane): NeighborRow[] {
+  const { neighbors } = pipeline;
+  const rows: NeighborRow[] = [];
+  for (const network of networks.values()) {
+    for (const subnet of network.subnets) {
+      const { gatewayMac } = network;
+      const ip = formatAddress(...subnet.gateway);
+      const mac = formatMac(gatewayMac.hi, gatewayMac.lo);
+      rows.push({ network: network.name, ip, mac, source: 'gateway', state: 'permanent', age: null });
+    }
+  }
+  for (let row = 0; row < neighbors.extent; row++) {
+    if (!neighbors.isUsed(row)) continue;
+    const age = (now - neighbors.stamp[row]!) | 0;
+    const state = neighbors.state[row] as NeighborState;
+    const isStale = state === NeighborState.REACHABLE && age >= STALE_MS;
+    rows.push({
+      network: pipeline.networks.names[neighbors.network(row)]!,
+      ip: formatAddress(
+        neighbors.address(row, 0),
+        neighbors.address(row, 1),
+        neighbors.address(row, 2),
+        neighbors.address(row, 3),
+      ),
+      mac: state === NeighborState.INCOMPLETE ? '' : formatMac(neighbors.hi[row]!, neighbors.lo[row]!),
+      source: NEIGHBOR_SOURCES[neighbors.source[row] as NeighborSource],
+      state: isStale ? 'stale' : NEIGHBOR_STATES[state],
+      age: state === NeighborState.PERMANENT ? null : seconds(age),
+    });
+  }
+  return rows;
+}
+
+function dumpFlows({ pipeline, now }: Dataplane): FlowRow[] {
+  const { flows, services, networks } = pipeline;
+  const rows: FlowRow[] = [];
+  for (let row = 0; row < flows.extent; row++) {
+    if (!flows.isLive(row, now)) continue;
+    const original = row * 2;
+    const scope = flows.word(original, Word.SCOPE);
+    const ports = flows.word(original, Word.PORTS);
+    const replyPorts = flows.word(original + 1, Word.PORTS);
+    const end = (id: number, high: number, low: number, port: number) => {
+      const text = formatAddress(
+        flows.word(id, high),
+        flows.word(id, high + 1),
+        flows.word(id, high + 2),
+        flows.word(id, low),
+      );
+      return text.includes(':') ? `[${text}]:${port}` : `${text}:${port}`;
+    };
+    const service = flows.service[row]!;
+    const state = flows.state[row]!;
+    rows.push({
+      network: networks.names[scope >>> 8]!,
+      protocol: (scope & 0xff) === Protocol.TCP ? 'tcp' : 'udp',
+      client: end(original, Word.SOURCE_HIGH, Word.SOURCE, ports >>> 16),
+      service:
+        flows.generation[row] === services.generation[service] ? services.names[service]! : '(removed)',
+      vip: end(original, Word.DESTINATION_HIGH, Word.DESTINATION, ports & 0xffff),
+      backend: end(original + 1, Word.SOURCE_HIGH, Word.SOURCE, replyPorts >>> 16),
+      hairpin: flows.hairpin[row] === 1,
+      state:
+        state === UdpState.UNREPLIED
+          ? 'unreplied'
+          : state === UdpState.REPLIED
+            ? 'replied'
+            : TCP_STATE_NAMES[state]!,
+      expires: seconds((flows.expires[row]! - now) | 0),
+      packets: flows.traffic[row * 4]!,
+      bytes: flows.traffic[row * 4 + 1]!,
+      replyPackets: flows.traffic[row * 4 + 2]!,
+      replyBytes: flows.traffic[row * 4 + 3]!,
+    });
+  }
+  return rows;
+}
+
+function dumpAffinities({ pipeline, now }: Dataplane): AffinityRow[] {
+  const { affinities, services } = pipeline;
+  const rows: AffinityRow[] = [];
+  for (let row = 0; row < affinities.extent; row++) {
+    if (!affinities.isUsed(row)) continue;
+    const service = affinities.key(row, 1);
+    const left = services.affinity[service]! - ((now - affinities.stamp[row]!) | 0);
+    if (left <= 0) continue;
+    const [b0, b1, b2, b3, port] = affinities.backend.subarray(
+      row * BACKEND_WORDS,
+      (row + 1) * BACKEND_WORDS,
+    );
+    const backend = formatAddress(b0!, b1!, b2!, b3!);
+    rows.push({
+      service: services.names[service]!,
+      client: formatAddress(
+        affinities.key(row, 2),
+        affinities.key(row, 3),
+        affinities.key(row, 4),
+        affinities.key(row, 5),
+      ),
+      backend: backend.includes(':') ? `[${backend}]:${port}` : `${backend}:${port}`,
+      expires: seconds(left),
+      hits: affinities.hits[row]!,
+    });
+  }
+  return rows;
+}

@@ -1,0 +1,204 @@
+import { Admit } from '../bridge/admit.ts';
+import { Bridge } from '../bridge/bridge.ts';
+import { Forward } from '../bridge/forward.ts';
+import { Learn } from '../bridge/learn.ts';
+import type { Card } from '../card/card.ts';
+import { BURST, Control, DEVICES } from '../card/layout.ts';
+import { Flows } from '../conntrack/flows.ts';
+import { Locations } from '../fabric/locations.ts';
+import { Networks } from '../fabric/networks.ts';
+import { Fit } from '../gateway/fit.ts';
+import { Router } from '../gateway/router.ts';
+import { Announcer } from '../neigh/announce.ts';
+import { ArpResponder } from '../neigh/arp.ts';
+import { ArpGuard } from '../neigh/guard.ts';
+import { Neighbors } from '../neigh/neighbors.ts';
+import { Resolver } from '../neigh/resolver.ts';
+import { Decap } from '../overlay/decap.ts';
+import { Encap } from '../overlay/encap.ts';
+import { Inner } from '../overlay/inner.ts';
+import { PeerAddresses } from '../overlay/peers.ts';
+import { Vnis } from '../overlay/vnis.ts';
+import { Burst } from '../packet/burst.ts';
+import { Egress } from '../packet/egress.ts';
+import { IcmpBudget } from '../packet/icmp-budget.ts';
+import { Originator } from '../packet/originate.ts';
+import { Packets } from '../packet/packets.ts';
+import { parse } from '../packet/parse.ts';
+import { Affinities } from '../service/affinity.ts';
+import { Services } from '../service/services.ts';
+import { Translate } from '../service/translate.ts';
+import { type Counters, GATEWAY, Global } from '../telemetry/counters.ts';
+import { Drop } from '../telemetry/drop.ts';
+import { Transmit } from './transmit.ts';
+
+/** Packets that may join a burst half-way: those that waited for a neighbour. */
+const RESUMED = 256;
+const MAINTENANCE_MS = 100;
+const MAX_AFFINITIES = 1_000_000;
+/** Until the host resource says otherwise (N22). */
+const DEFAULT_FLOWS = 16_384;
+
+/**
+ * The itinerary: the one file that knows the order of the stages. Each takes the whole burst; a stage that ends
+ * a packet counts it and leaves it out. The observable consequence: all sources of a burst are learned before
+ * any of it is forwarded.
+ */
+export class Pipeline {
+  readonly packets: Packets;
+  readonly networks = new Networks();
+  readonly locations = new Locations();
+  readonly bridge: Bridge;
+  readonly neighbors: Neighbors;
+  readonly flows: Flows;
+  readonly services: Services;
+  readonly affinities: Affinities;
+  readonly vnis = new Vnis();
+  readonly peers: PeerAddresses;
+  readonly admit: Admit;
+  readonly learn: Learn;
+  readonly announcer: Announcer;
+  readonly resolver: Resolver;
+  readonly transmit: Transmit;
+  /** Card device → port location, −1 = none. */
+  readonly portOfDevice = new Int32Array(DEVICES).fill(-1);
+
+  private readonly tunnel = new Burst();
+  private readonly burst = new Burst(BURST + RESUMED);
+  private readonly egress = new Egress();
+  private readonly icmp = new IcmpBudget();
+  private readonly originator: Originator;
+  private readonly decap: Decap;
+  private readonly inner: Inner;
+  private readonly guard: ArpGuard;
+  private readonly arp: ArpResponder;
+  private readonly router: Router;
+  private readonly translate: Translate;
+  private readonly forward: Forward;
+  private readonly fit: Fit;
+  private maintained = 0;
+
+  /** @param seed secret for every hash (B12). */
+  constructor(
+    private readonly card: Card,
+    readonly counters: Counters,
+    seed: number,
+  ) {
+    const packets = new Packets(card.memory, counters);
+    const { networks, locations, vnis, egress } = this;
+    this.packets = packets;
+    this.bridge = new Bridge(seed);
+    this.neighbors = new Neighbors(packets, seed);
+    this.flows = new Flows(DEFAULT_FLOWS, seed);
+    this.services = new Services(seed);
+    this.affinities = new Affinities(MAX_AFFINITIES, seed);
+    this.peers = new PeerAddresses(seed);
+    this.originator = new Originator(packets, networks, egress, this.icmp);
+    this.announcer = new Announcer(this.originator);
+    this.resolver = new Resolver(packets, networks, this.neighbors, this.originator);
+    this.decap = new Decap(packets, networks, locations, vnis, this.peers);
+    this.inner = new Inner(packets, networks);
+    this.admit = new Admit(packets, networks, locations);
+    this.guard = new ArpGuard(packets, networks, locations, this.neighbors);
+    this.learn = new Learn(packets, this.bridge);
+    this.arp = new ArpResponder(
+      packets,
+      networks,
+      this.neighbors,
+      this.resolver,
+      this.originator,
+      this.bridge,
+    );
+    this.translate = new Translate(
+      packets,
+      networks,
+      this.flows,
+      this.services,
+      this.affinities,
+      this.originator,
+    );
+    this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
+    this.forward = new Forward(packets, networks, locations, this.bridge, egress);
+    this.fit = new Fit(packets, networks, locations, egress, this.originator);
+    const encap = new Encap(packets, networks, locations, seed);
+    this.transmit = new Transmit(packets, networks, locations, encap, egress);
+    this.originator.setRestorer(this.translate);
+  }
+
+  /** One turn: receive a burst, take it through every stage, send, and do what time demands. @returns frames received. */
+  turn(): number {
+    const received = this.card.poll();
+    const now = this.card.memory.control[Control.NOW]!;
+    const { burst, tunnel } = this;
+    this.receive(received);
+    this.decap.run(tunnel, now);
+    for (let i = 0; i < tunnel.count; i++) burst.push(tunnel.slots[i]!);
+
+    parse(this.packets, burst);
+    this.inner.run(burst);
+    this.admit.run(burst);
+    this.guard.run(burst);
+    this.learn.run(burst, now);
+    this.arp.run(burst, now);
+    this.router.receive(burst, now);
+    this.translate.run(burst, now);
+    this.router.route(burst, now);
+    this.router.resume(burst);
+    this.forward.run(burst, now);
+
+    this.maintain(now);
+    const { outbox } = this.originator;
+    this.forward.run(outbox, now);
+    outbox.count = 0;
+    this.fit.run(now);
+    if (this.egress.count > 0) {
+      this.transmit.prepare();
+      this.card.flush();
+      this.transmit.settle();
+    }
+    return received;
+  }
+
+  /** Sorts what the card received by kind of device. */
+  private receive(received: number): void {
+    const { packets, burst, tunnel, portOfDevice } = this;
+    const { rx, device } = packets.memory;
+    burst.count = 0;
+    tunnel.count = 0;
+    for (let i = 0; i < received; i++) {
+      const slot = rx[i]!;
+      const port = portOfDevice[device[slot]!]!;
+      if (port >= 0) {
+        packets.source[slot] = port;
+        packets.network[slot] = this.locations.network[port]!;
+        packets.flags[slot] = 0;
+        packets.flow[slot] = 0;
+        packets.countReceived(slot);
+        burst.push(slot);
+      } else if (this.vnis.isUnderlay(device[slot]!)) {
+        tunnel.push(slot);
+      } else {
+        packets.source[slot] = GATEWAY;
+        packets.countReceived(slot);
+        packets.drop(slot, Drop.TX_GONE);
+      }
+    }
+  }
+
+  /** Work that time brings: bounded, and mostly done ten times a second. */
+  private maintain(now: number): void {
+    this.resolver.maintain(now);
+    if (((now - this.maintained) | 0) < MAINTENANCE_MS) return;
+    this.maintained = now;
+    this.announcer.maintain(now);
+    this.bridge.maintain(now);
+    this.flows.sweep(now, (this.flows.extent / 50 + 1) | 0);
+    this.affinities.sweep(now, 64);
+    const { globals } = this.counters;
+    globals[Global.FLOWS] = this.flows.count;
+    globals[Global.FLOWS_CREATED] = this.flows.created;
+    globals[Global.FLOWS_EVICTED] = this.flows.evicted;
+    globals[Global.NEIGHBOR_CONFLICTS] = this.neighbors.conflicts;
+    globals[Global.ICMP_SUPPRESSED] = this.icmp.suppressed;
+  }
+}

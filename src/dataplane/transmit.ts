@@ -1,0 +1,105 @@
+import { type CardMemory, Control, TX_MAX, TxStatus } from '../card/layout.ts';
+import { isPeer, type Locations } from '../fabric/locations.ts';
+import type { Networks } from '../fabric/networks.ts';
+import type { Encap } from '../overlay/encap.ts';
+import type { Egress } from '../packet/egress.ts';
+import { Flag, type Packets } from '../packet/packets.ts';
+import { COUNTER_FIELDS, Counter } from '../telemetry/counters.ts';
+import { Drop } from '../telemetry/drop.ts';
+import { writeMac } from '../wire/ethernet.ts';
+
+const STATUS_DROP = new Uint8Array(6);
+STATUS_DROP[TxStatus.BUSY] = Drop.TX_BUSY;
+STATUS_DROP[TxStatus.GONE] = Drop.TX_GONE;
+STATUS_DROP[TxStatus.TOO_BIG] = Drop.TX_TOO_BIG;
+STATUS_DROP[TxStatus.INVALID] = Drop.TX_ERROR;
+STATUS_DROP[TxStatus.ERROR] = Drop.TX_ERROR;
+
+/**
+ * Egress list → transmit requests, and after the flush the verdicts: a packet of which one copy left is
+ * forwarded, one of which none did is dropped for the first reason (M15). Either way its slot is free again.
+ */
+export class Transmit {
+  /** Set when the kernel called a datagram too big: location of the peer, for path-MTU discovery; −1 = none. */
+  tooBigPeer = -1;
+  private readonly memory: CardMemory;
+  /** Per egress pair: its transmit request, or −1 and the reason there is none. */
+  private readonly request = new Int32Array(TX_MAX);
+  private readonly refusal = new Uint8Array(TX_MAX);
+
+  constructor(
+    private readonly packets: Packets,
+    private readonly networks: Networks,
+    private readonly locations: Locations,
+    private readonly encap: Encap,
+    private readonly egress: Egress,
+  ) {
+    this.memory = packets.memory;
+  }
+
+  /** Turns the egress list into transmit requests. */
+  prepare(): void {
+    const { egress, memory, request, refusal } = this;
+    const { control } = memory;
+    control[Control.TX_COUNT] = 0;
+    for (let i = 0; i < egress.count; i++) {
+      const slot = egress.slots[i]!;
+      const to = egress.locations[i]!;
+      request[i] = control[Control.TX_COUNT]!;
+      const reason = isPeer(to) ? this.encap.push(slot, to) : this.pushPort(slot, to);
+      refusal[i] = reason;
+      if (reason !== Drop.NONE) request[i] = -1;
+    }
+  }
+
+  /** Counts what became of every packet and frees its slot. */
+  settle(): void {
+    const { egress, memory, packets, request, refusal } = this;
+    const { slots, locations } = egress;
+    const { values, drops } = packets.counters;
+    for (let i = 0; i < egress.count; ) {
+      const slot = slots[i]!;
+      let sent = 0;
+      let reason: number = Drop.NONE;
+      for (; i < egress.count && slots[i] === slot; i++) {
+        const tx = request[i]!;
+        const status = tx < 0 ? -1 : memory.txStatus[tx]!;
+        if (status === TxStatus.SENT) {
+          const row = locations[i]! * COUNTER_FIELDS;
+          values[row + Counter.TX]!++;
+          values[row + Counter.TX_BYTES]! += packets.length[slot]!;
+          sent++;
+        } else if (reason === Drop.NONE) {
+          reason = status < 0 ? refusal[i]! : STATUS_DROP[status]!;
+        }
+        if (status === TxStatus.TOO_BIG && isPeer(locations[i]!)) this.tooBigPeer = locations[i]!;
+      }
+      const source = packets.source[slot]!;
+      if (sent > 0) values[source * COUNTER_FIELDS + Counter.FORWARDED]!++;
+      else drops[source * Drop.COUNT + reason]!++;
+      packets.release(slot);
+    }
+    egress.count = 0;
+  }
+
+  private pushPort(slot: number, port: number): Drop {
+    const { packets, memory, locations, networks } = this;
+    const device = locations.device[port]!;
+    if (device < 0) return Drop.TX_GONE;
+    const start = packets.start[slot]!;
+    if ((packets.flags[slot]! & Flag.ROUTED) !== 0) {
+      const network = packets.network[slot]!;
+      writeMac(packets.view, start + 6, networks.gatewayHi[network]!, networks.gatewayLo[network]!); // A14
+    }
+    const tx = memory.control[Control.TX_COUNT]!;
+    memory.txSlot[tx] = slot;
+    memory.txDevice[tx] = device;
+    memory.txStart[tx] = start;
+    memory.txLength[tx] = packets.length[slot]!;
+    memory.txRemote[tx] = 0;
+    memory.txTos[tx] = 0;
+    memory.txEntropy[tx] = 0;
+    memory.control[Control.TX_COUNT] = tx + 1;
+    return Drop.NONE;
+  }
+}

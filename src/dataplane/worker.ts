@@ -1,0 +1,118 @@
+/**
+ * The dataplane thread: poll, take the burst to completion, flush, sleep in the kernel when idle. It never
+ * returns to the event loop; control messages are read when the wake descriptor says there are any.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Control, DeviceState } from '../card/layout.ts';
+import { loadNative } from '../card/native.ts';
+import { NativeCard } from '../card/native-card.ts';
+import { Counters } from '../telemetry/counters.ts';
+import { formatMac } from '../wire/address.ts';
+import { Dataplane } from './dataplane.ts';
+import { dump } from './dump.ts';
+import type { DataplaneEvent, FromWorker, ToWorker, WorkerInit } from './messages.ts';
+
+/** Longest sleep: time-driven work and a stop request wait at most this long. */
+const SLEEP_MS = 100;
+/** Empty polls before sleeping: a reply is often already on its way, and a wake-up costs more than a poll. */
+const EMPTY_POLLS = 2;
+const EVENT_INTERVAL_MS = 1000;
+/** Under load, look for events every 1024 turns. */
+const REPORT_MASK = 1023;
+
+const port = parentPort as MessagePort;
+const init = workerData as WorkerInit;
+const card = new NativeCard();
+const { control, devices } = card.memory;
+const dataplane = new Dataplane(card, new Counters(init.counters), init.seed);
+const { pipeline } = dataplane;
+let lastEvent = 0;
+let goneSeen = 0;
+
+const say = (message: FromWorker): void => port.postMessage(message);
+
+/** @returns false when asked to stop. */
+function drainMessages(): boolean {
+  for (let got = receiveMessageOnPort(port); got; got = receiveMessageOnPort(port)) {
+    const message = got.message as ToWorker;
+    if (message.type === 'stop') return false;
+    try {
+      handle(message);
+    } catch (error) {
+      say({
+        type: 'failed',
+        id: message.id,
+        message: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+  return true;
+}
+
+function handle(message: Exclude<ToWorker, { type: 'stop' }>): void {
+  if (message.type === 'dump') {
+    say({ type: 'dump', id: message.id, rows: dump(dataplane, message.what) });
+    return;
+  }
+  const { addTaps, addUnderlays, remove } = message.devices;
+  for (const { device, fd } of addTaps) card.addTap(device, fd);
+  for (const { device, rx, tx } of addUnderlays) card.addUnderlay(device, rx, [...tx]);
+  dataplane.apply(message.ops);
+  for (const device of remove) card.remove(device);
+  say({ type: 'applied', id: message.id });
+}
+
+/** Reports what the control plane should know of, at most once a second. */
+function report(): void {
+  const { now } = dataplane;
+  if (control[Control.GONE_COUNT] !== goneSeen) {
+    goneSeen = control[Control.GONE_COUNT]!;
+    for (const config of dataplane.ports.values()) {
+      if (devices[config.device] === DeviceState.GONE) tell({ kind: 'port-gone', location: config.id });
+    }
+  }
+  if (((now - lastEvent) | 0) < EVENT_INTERVAL_MS) return;
+  const { loop } = pipeline.learn;
+  if (loop.network >= 0) {
+    const { names } = pipeline.locations;
+    tell({
+      kind: 'loop',
+      network: pipeline.networks.names[loop.network]!,
+      mac: formatMac(loop.hi, loop.lo),
+      port: loop.port > 0 ? names[loop.port]! : 'gateway',
+      peer: names[loop.peer]!,
+    });
+    loop.network = -1;
+    lastEvent = now;
+  }
+  if (pipeline.transmit.tooBigPeer >= 0) {
+    tell({ kind: 'path-mtu', location: pipeline.transmit.tooBigPeer });
+    pipeline.transmit.tooBigPeer = -1;
+    lastEvent = now;
+  }
+}
+
+const tell = (event: DataplaneEvent): void => say({ type: 'event', event });
+
+function run(): void {
+  let empty = 0;
+  let turns = 0;
+  for (;;) {
+    control[Control.TIMEOUT] = empty < EMPTY_POLLS ? 0 : SLEEP_MS;
+    empty = pipeline.turn() > 0 ? 0 : empty + 1;
+    if (control[Control.WOKEN] !== 0) {
+      control[Control.WOKEN] = 0;
+      if (!drainMessages()) return;
+      empty = 0;
+    }
+    turns = (turns + 1) & REPORT_MASK;
+    if (empty > 0 || turns === 0) report();
+  }
+}
+
+card.setWake(init.wake);
+if (init.cpu >= 0) loadNative().pin(init.cpu);
+say({ type: 'ready' });
+if (drainMessages()) run();
+card.close();
+port.close();

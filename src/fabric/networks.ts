@@ -1,0 +1,89 @@
+import type { NetworkConfig } from '../dataplane/config.ts';
+
+export const NETWORKS = 256;
+
+export const enum Policy {
+  FLOOD = 0,
+  DROP = 1,
+  ARP_ONLY = 2,
+}
+
+/**
+ * What the stages need to know of every network, one column per fact, indexed by NetworkConfig.id.
+ * Written by the control path between bursts, read by the stages.
+ */
+export class Networks {
+  readonly exists = new Uint8Array(NETWORKS);
+  readonly vni = new Int32Array(NETWORKS);
+  readonly underlay4 = new Int32Array(NETWORKS);
+  readonly underlay6 = new Int32Array(NETWORKS);
+  readonly mtu = new Int32Array(NETWORKS);
+  readonly gatewayHi = new Int32Array(NETWORKS);
+  readonly gatewayLo = new Int32Array(NETWORKS);
+  readonly routerHi = new Int32Array(NETWORKS);
+  readonly routerLo = new Int32Array(NETWORKS);
+  readonly unknownUnicast = new Uint8Array(NETWORKS);
+  readonly broadcast = new Uint8Array(NETWORKS);
+  readonly multicast = new Uint8Array(NETWORKS);
+  readonly suppressArp = new Uint8Array(NETWORKS);
+  readonly forwardReserved = new Uint8Array(NETWORKS);
+  readonly passInnerVlan = new Uint8Array(NETWORKS);
+  readonly strictReserved = new Uint8Array(NETWORKS);
+  /** DSCP << 2, or −1 = inherit. */
+  readonly tos = new Int32Array(NETWORKS);
+  /** Rows of 4 words per IPv4 subnet: address, mask, gateway, broadcast address. */
+  readonly subnets4: Int32Array[] = Array.from({ length: NETWORKS }, () => new Int32Array(0));
+  readonly names: string[] = new Array<string>(NETWORKS).fill('');
+
+  set(config: NetworkConfig): void {
+    const { id } = config;
+    const policy = { flood: Policy.FLOOD, drop: Policy.DROP, 'arp-only': Policy.ARP_ONLY };
+    this.exists[id] = 1;
+    this.vni[id] = config.vni;
+    this.underlay4[id] = config.underlay4;
+    this.underlay6[id] = config.underlay6;
+    this.mtu[id] = config.mtu;
+    this.gatewayHi[id] = config.gatewayMac.hi;
+    this.gatewayLo[id] = config.gatewayMac.lo;
+    this.routerHi[id] = config.routerMac.hi;
+    this.routerLo[id] = config.routerMac.lo;
+    this.unknownUnicast[id] = policy[config.unknownUnicast];
+    this.broadcast[id] = policy[config.broadcast];
+    this.multicast[id] = policy[config.multicast];
+    this.suppressArp[id] = config.arpSuppression ? 1 : 0;
+    this.forwardReserved[id] = config.reserved === 'forward' ? 1 : 0;
+    this.passInnerVlan[id] = config.innerVlan === 'pass' ? 1 : 0;
+    this.strictReserved[id] = config.reservedBits === 'strict' ? 1 : 0;
+    this.tos[id] = config.dscp < 0 ? -1 : config.dscp << 2;
+    this.names[id] = config.name;
+    const v4 = config.subnets.filter((subnet) => subnet.address[2] === 0xffff && subnet.prefix >= 96);
+    this.subnets4[id] = Int32Array.from(
+      v4.flatMap((subnet) => {
+        const bits = subnet.prefix - 96;
+        const mask = bits === 0 ? 0 : (-1 << (32 - bits)) | 0;
+        const address = subnet.address[3] & mask;
+        return [address, mask, subnet.gateway[3], address | ~mask];
+      }),
+    );
+  }
+
+  remove(id: number): void {
+    this.exists[id] = 0;
+    this.subnets4[id] = new Int32Array(0);
+    this.names[id] = '';
+  }
+
+  /** Is this IPv4 address the network's gateway? */
+  isGateway4(id: number, address: number): boolean {
+    const subnets = this.subnets4[id]!;
+    for (let i = 2; i < subnets.length; i += 4) if (subnets[i] === address) return true;
+    return false;
+  }
+
+  /** Index of the subnet row an IPv4 address lies in, or −1. */
+  subnet4(id: number, address: number): number {
+    const subnets = this.subnets4[id]!;
+    for (let i = 0; i < subnets.length; i += 4) if ((address & subnets[i + 1]!) === subnets[i]) return i;
+    return -1;
+  }
+}

@@ -1,0 +1,84 @@
+import { isPeer, type Locations } from '../fabric/locations.ts';
+import type { Networks } from '../fabric/networks.ts';
+import type { Egress } from '../packet/egress.ts';
+import type { Originator } from '../packet/originate.ts';
+import { Flag, type Packets } from '../packet/packets.ts';
+import { Drop } from '../telemetry/drop.ts';
+import { ETHERNET_BYTES, EtherType, VLAN_BYTES } from '../wire/ethernet.ts';
+import { Icmp, Unreachable } from '../wire/icmp.ts';
+import { DONT_FRAGMENT, Ipv4, Protocol } from '../wire/ipv4.ts';
+import { Tcp } from '../wire/tcp.ts';
+import { UDP_BYTES } from '../wire/udp.ts';
+
+/**
+ * Takes copies off the egress list that are larger than their egress takes (B20, V17) and tells the sender of a
+ * don't-fragment packet the size that fits (N34). A super-frame is judged by its segments.
+ * Limits: routed packets without DF are dropped, not fragmented.
+ */
+export class Fit {
+  constructor(
+    private readonly packets: Packets,
+    private readonly networks: Networks,
+    private readonly locations: Locations,
+    private readonly egress: Egress,
+    private readonly originator: Originator,
+  ) {}
+
+  run(now: number): void {
+    const { egress, packets } = this;
+    const { slots, locations } = egress;
+    let kept = 0;
+    // `count` is read every time: answers made here join the end of the list.
+    for (let i = 0; i < egress.count; ) {
+      const slot = slots[i]!;
+      const size = this.size(slot);
+      const before = kept;
+      let limit = 0;
+      for (; i < egress.count && slots[i] === slot; i++) {
+        const to = locations[i]!;
+        const most = this.limit(slot, to);
+        if (size <= most) {
+          slots[kept] = slot;
+          locations[kept++] = to;
+        } else {
+          limit = most;
+        }
+      }
+      if (kept === before) {
+        if (this.isUnfragmentable(slot)) {
+          this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.FRAGMENTATION_NEEDED, limit, now);
+        }
+        packets.drop(slot, Drop.TOO_BIG);
+      }
+    }
+    egress.count = kept;
+  }
+
+  /** Largest packet behind the Ethernet header that will be on a wire. */
+  private size(slot: number): number {
+    const { packets } = this;
+    const gsoSize = packets.gsoSize[slot]!;
+    if (gsoSize === 0) {
+      const tag = (packets.flags[slot]! & Flag.TAGGED) !== 0 ? VLAN_BYTES : 0;
+      return packets.length[slot]! - ETHERNET_BYTES - tag;
+    }
+    const l4 = packets.start[slot]! + packets.csumStart[slot]!;
+    const isTcp = packets.protocol[slot] === Protocol.TCP;
+    const header = isTcp ? (packets.view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2 : UDP_BYTES;
+    return packets.csumStart[slot]! - ETHERNET_BYTES + header + gsoSize;
+  }
+
+  private limit(slot: number, to: number): number {
+    const mtu = this.locations.mtu[to]!;
+    if (!isPeer(to)) return mtu;
+    const overlay = this.networks.mtu[this.packets.network[slot]!]!;
+    return mtu !== 0 && mtu < overlay ? mtu : overlay;
+  }
+
+  private isUnfragmentable(slot: number): boolean {
+    const { packets } = this;
+    const ip = packets.l3[slot]!;
+    if (ip === 0 || packets.etherType[slot] !== EtherType.IPV4) return false;
+    return (packets.view.getUint16(ip + Ipv4.FRAGMENT) & DONT_FRAGMENT) !== 0;
+  }
+}

@@ -1,0 +1,171 @@
+import { isPeer } from '../fabric/locations.ts';
+import type { Networks } from '../fabric/networks.ts';
+import type { Neighbors } from '../neigh/neighbors.ts';
+import type { Resolver } from '../neigh/resolver.ts';
+import type { Burst } from '../packet/burst.ts';
+import type { Egress } from '../packet/egress.ts';
+import type { Originator } from '../packet/originate.ts';
+import { Flag, type Packets } from '../packet/packets.ts';
+import { Drop } from '../telemetry/drop.ts';
+import { deltaHalf, updateField } from '../wire/checksum.ts';
+import { EtherType, writeMac } from '../wire/ethernet.ts';
+import { Icmp, Unreachable } from '../wire/icmp.ts';
+import { decrementTtl, Ipv4, Protocol } from '../wire/ipv4.ts';
+
+/**
+ * The network's gateway: what is addressed to the gateway or router MAC ends here or is routed within the
+ * network's own subnets (N7, N8, N11). `receive` runs before translation, on packets as their senders know
+ * them; `route` after it.
+ * Limits: IPv4 only; echo requests in fragments are not answered.
+ */
+export class Router {
+  constructor(
+    private readonly packets: Packets,
+    private readonly networks: Networks,
+    private readonly neighbors: Neighbors,
+    private readonly resolver: Resolver,
+    private readonly originator: Originator,
+    private readonly egress: Egress,
+  ) {}
+
+  /** Answers echo requests to the gateway address and ends what cannot be routed. */
+  receive(burst: Burst, now: number): void {
+    const { packets } = this;
+    const { slots } = burst;
+    let kept = 0;
+    for (let i = 0; i < burst.count; i++) {
+      const slot = slots[i]!;
+      if ((packets.flags[slot]! & Flag.TO_GATEWAY) === 0 || this.accept(slot, now)) slots[kept++] = slot;
+    }
+    burst.count = kept;
+  }
+
+  /** Sends what is addressed to the gateway to its next hop. Frames for others pass. */
+  route(burst: Burst, now: number): void {
+    const { packets } = this;
+    const { slots } = burst;
+    let kept = 0;
+    for (let i = 0; i < burst.count; i++) {
+      const slot = slots[i]!;
+      if ((packets.flags[slot]! & Flag.TO_GATEWAY) === 0 || this.routeOne(slot, now)) slots[kept++] = slot;
+    }
+    burst.count = kept;
+  }
+
+  /** Finishes packets that waited for a neighbour and adds them to the burst. */
+  resume(burst: Burst): void {
+    const { resumed } = this.resolver;
+    for (let i = 0; i < resumed.count; i++) {
+      const slot = resumed.slots[i]!;
+      const address = this.packets.view.getInt32(this.packets.l3[slot]! + Ipv4.DESTINATION);
+      const row = this.neighbors.find4(this.packets.network[slot]!, address);
+      if (row < 0) {
+        this.packets.drop(slot, Drop.NEIGHBOR_FAILED);
+        continue;
+      }
+      this.address(slot, row);
+      burst.push(slot);
+    }
+    resumed.count = 0;
+  }
+
+  /** @returns true when the packet goes on. */
+  private accept(slot: number, now: number): boolean {
+    const { packets } = this;
+    const { view } = packets;
+    if (packets.etherType[slot] !== EtherType.IPV4) {
+      packets.drop(slot, Drop.GATEWAY_UNHANDLED);
+      return false;
+    }
+    const ip = packets.l3[slot]!;
+    if (ip === 0) {
+      packets.drop(slot, Drop.BAD_IP_HEADER);
+      return false;
+    }
+    const l4 = packets.l4[slot]!;
+    const destination = view.getInt32(ip + Ipv4.DESTINATION);
+    if (
+      packets.protocol[slot] === Protocol.ICMP &&
+      l4 !== 0 &&
+      view.getUint16(l4) === Icmp.ECHO_REQUEST << 8 &&
+      this.networks.isGateway4(packets.network[slot]!, destination)
+    ) {
+      this.echo(slot, ip, l4);
+      return false;
+    }
+    if (view.getUint8(ip + Ipv4.TTL) <= 1 && !this.networks.isGateway4(packets.network[slot]!, destination)) {
+      this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
+      packets.drop(slot, Drop.TTL_EXPIRED);
+      return false;
+    }
+    return true;
+  }
+
+  private routeOne(slot: number, now: number): boolean {
+    const { packets, networks } = this;
+    const { view } = packets;
+    const ip = packets.l3[slot]!;
+    const network = packets.network[slot]!;
+    const destination = view.getInt32(ip + Ipv4.DESTINATION);
+    if (networks.isGateway4(network, destination)) {
+      const isConnection = packets.protocol[slot] === Protocol.TCP && packets.l4[slot] !== 0;
+      if (isConnection) this.originator.tcpReset(slot);
+      else this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.PORT, 0, now);
+      packets.drop(slot, Drop.GATEWAY_UNHANDLED);
+      return false;
+    }
+    const subnet = networks.subnet4(network, destination);
+    if (subnet < 0 || this.isSubnetItself(network, subnet, destination)) {
+      this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
+      packets.drop(slot, Drop.NO_ROUTE);
+      return false;
+    }
+    decrementTtl(view, ip);
+    const row = this.resolver.resolve(slot, destination, now);
+    if (row < 0) return false;
+    this.address(slot, row);
+    return true;
+  }
+
+  /** Network and directed-broadcast addresses are nobody's. */
+  private isSubnetItself(network: number, subnet: number, address: number): boolean {
+    const rows = this.networks.subnets4[network]!;
+    return address === rows[subnet] || address === rows[subnet + 3];
+  }
+
+  /** New Ethernet header towards a neighbour. The source is the router MAC until the egress is known (A14). */
+  private address(slot: number, row: number): void {
+    const { packets, networks, neighbors } = this;
+    const network = packets.network[slot]!;
+    const start = packets.start[slot]!;
+    packets.dstHi[slot] = neighbors.hi[row]!;
+    packets.dstLo[slot] = neighbors.lo[row]!;
+    packets.flags[slot] = (packets.flags[slot]! & ~Flag.TO_GATEWAY) | Flag.ROUTED;
+    writeMac(packets.view, start, neighbors.hi[row]!, neighbors.lo[row]!);
+    writeMac(packets.view, start + 6, networks.routerHi[network]!, networks.routerLo[network]!);
+  }
+
+  /** Turns an echo request into its reply, in place, back to where it came from. */
+  private echo(slot: number, ip: number, icmp: number): void {
+    const { packets, networks } = this;
+    const { view } = packets;
+    const network = packets.network[slot]!;
+    const start = packets.start[slot]!;
+    const from = packets.source[slot]!;
+    const source = view.getInt32(ip + Ipv4.SOURCE);
+    view.setInt32(ip + Ipv4.SOURCE, view.getInt32(ip + Ipv4.DESTINATION));
+    view.setInt32(ip + Ipv4.DESTINATION, source);
+    const ttl = view.getUint16(ip + Ipv4.TTL);
+    view.setUint8(ip + Ipv4.TTL, 64);
+    const field = view.getUint16(ip + Ipv4.CHECKSUM);
+    view.setUint16(ip + Ipv4.CHECKSUM, updateField(field, deltaHalf(ttl, view.getUint16(ip + Ipv4.TTL))));
+    view.setUint8(icmp, Icmp.ECHO_REPLY);
+    view.setUint16(icmp + 2, updateField(view.getUint16(icmp + 2), deltaHalf(Icmp.ECHO_REQUEST << 8, 0)));
+    writeMac(view, start, packets.srcHi[slot]!, packets.srcLo[slot]!);
+    const hi = isPeer(from) ? networks.routerHi[network]! : networks.gatewayHi[network]!;
+    const lo = isPeer(from) ? networks.routerLo[network]! : networks.gatewayLo[network]!;
+    writeMac(view, start + 6, hi, lo);
+    packets.flags[slot]! &= ~Flag.TO_GATEWAY;
+    this.egress.push(slot, from);
+  }
+}

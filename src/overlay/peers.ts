@@ -1,0 +1,49 @@
+import type { PeerConfig } from '../dataplane/config.ts';
+import { finish, mix } from '../table/hash.ts';
+import { HashIndex } from '../table/hash-index.ts';
+
+/** Outer source address → peer, rebuilt when peers change. Linear probing over rows of 5 words (address, peer). */
+export class PeerAddresses {
+  private index = new HashIndex(4);
+  private rows = new Int32Array(0);
+
+  constructor(private readonly seed: number) {}
+
+  rebuild(peers: Iterable<PeerConfig>): void {
+    const rows: number[] = [];
+    for (const peer of peers) for (const address of peer.addresses) rows.push(...address, peer.id);
+    this.rows = Int32Array.from(rows);
+    this.index = new HashIndex(Math.max(4, rows.length / 5));
+    for (let row = 0; row * 5 < rows.length; row++) {
+      this.index.insert(
+        this.hash(rows[row * 5]!, rows[row * 5 + 1]!, rows[row * 5 + 2]!, rows[row * 5 + 3]!),
+        row,
+      );
+    }
+  }
+
+  /** @returns the peer's location, or −1. */
+  find(w0: number, w1: number, w2: number, w3: number): number {
+    const { rows } = this;
+    const hash = this.hash(w0, w1, w2, w3);
+    const { slots, hashes, mask } = this.index;
+    for (let at = hash & mask; ; at = (at + 1) & mask) {
+      const row = slots[at]! - 1;
+      if (row < 0) return -1;
+      const key = row * 5;
+      if (
+        hashes[at] === hash &&
+        rows[key + 3] === w3 &&
+        rows[key + 2] === w2 &&
+        rows[key + 1] === w1 &&
+        rows[key] === w0
+      ) {
+        return rows[key + 4]!;
+      }
+    }
+  }
+
+  private hash(w0: number, w1: number, w2: number, w3: number): number {
+    return finish(mix(mix(mix(mix(this.seed, w3), w2), w1), w0));
+  }
+}

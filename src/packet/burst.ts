@@ -1,0 +1,15 @@
+import { BURST } from '../card/layout.ts';
+
+/** An ordered list of slots on their way through the stages; a stage that ends a frame leaves it out. */
+export class Burst {
+  readonly slots: Int32Array;
+  count = 0;
+
+  constructor(readonly capacity = BURST) {
+    this.slots = new Int32Array(capacity);
+  }
+
+  push(slot: number): void {
+    this.slots[this.count++] = slot;
+  }
+}

@@ -1,0 +1,17 @@
+import { TX_MAX } from '../card/layout.ts';
+
+/**
+ * Where packets leave: pairs (slot, location) in order, all copies of a slot together. A slot on the list is
+ * freed after the flush, once, whatever its number of copies.
+ */
+export class Egress {
+  readonly slots = new Int32Array(TX_MAX);
+  readonly locations = new Int32Array(TX_MAX);
+  count = 0;
+
+  push(slot: number, location: number): void {
+    this.slots[this.count] = slot;
+    this.locations[this.count] = location;
+    this.count++;
+  }
+}

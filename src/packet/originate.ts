@@ -1,0 +1,220 @@
+import { HEADROOM, SLOT_BYTES, TX_MAX } from '../card/layout.ts';
+import { isPeer } from '../fabric/locations.ts';
+import type { Networks } from '../fabric/networks.ts';
+import { COUNTER_FIELDS, Counter, GATEWAY } from '../telemetry/counters.ts';
+import { Drop } from '../telemetry/drop.ts';
+import { ARP_FRAME_BYTES, writeArp } from '../wire/arp.ts';
+import { fold, pseudoSum4, sumBytes } from '../wire/checksum.ts';
+import { ETHERNET_BYTES, EtherType, GROUP_BIT, writeEthernet } from '../wire/ethernet.ts';
+import { ICMP_BYTES, Icmp, isIcmpError, Unreachable } from '../wire/icmp.ts';
+import { IPV4_BYTES, Ipv4, Protocol, writeIpv4 } from '../wire/ipv4.ts';
+import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
+import { Burst } from './burst.ts';
+import type { Egress } from './egress.ts';
+import type { IcmpBudget } from './icmp-budget.ts';
+import type { Packets } from './packets.ts';
+import { parseFrame } from './parse.ts';
+
+/** Puts a packet back into the form its sender gave it, before it is quoted in an ICMP error. */
+export interface Restorer {
+  restore(slot: number): void;
+}
+
+/** At most this much of an offending packet is quoted, so that the error stays within 576 bytes (N9). */
+const QUOTE_BYTES = 576 - IPV4_BYTES - ICMP_BYTES;
+
+/**
+ * Frames the daemon makes itself: ARP, ICMP errors, TCP resets. They carry the gateway MAC towards ports and
+ * the router MAC into tunnels (A14) and are never learned (B27).
+ *
+ * A made frame goes either straight to a location (answers return where the question came from) or into
+ * `outbox`, from where it is forwarded by its destination like any other.
+ */
+export class Originator {
+  readonly outbox = new Burst(1024);
+  private restorer: Restorer | null = null;
+
+  constructor(
+    private readonly packets: Packets,
+    private readonly networks: Networks,
+    private readonly egress: Egress,
+    private readonly budget: IcmpBudget,
+  ) {}
+
+  setRestorer(restorer: Restorer): void {
+    this.restorer = restorer;
+  }
+
+  /** An ARP frame; `to` is a location, or −1 = forward by destination. */
+  arp(
+    network: number,
+    to: number,
+    operation: number,
+    dstHi: number,
+    dstLo: number,
+    senderHi: number,
+    senderLo: number,
+    senderIp: number,
+    targetHi: number,
+    targetLo: number,
+    targetIp: number,
+  ): void {
+    const slot = this.make(network, ARP_FRAME_BYTES);
+    if (slot < 0) return;
+    const { view, start } = this.packets;
+    writeArp(
+      view,
+      start[slot]!,
+      operation,
+      dstHi,
+      dstLo,
+      senderHi,
+      senderLo,
+      senderIp,
+      targetHi,
+      targetLo,
+      targetIp,
+    );
+    this.send(slot, to);
+  }
+
+  /**
+   * An ICMP error about the IPv4 packet in `slot`, to where it came from, unless N9 forbids or N10 limits it.
+   * The slot still belongs to the caller, which drops it afterwards.
+   * @param rest second header word: the next-hop MTU of a frag-needed.
+   */
+  icmpError(slot: number, type: number, code: number, rest: number, now: number): void {
+    const { packets } = this;
+    if (packets.flow[slot]! > 0) this.restorer?.restore(slot);
+    if (!this.mayComplain(slot)) return;
+    const { view } = packets;
+    const ip = packets.l3[slot]!;
+    const network = packets.network[slot]!;
+    const source = view.getInt32(ip + Ipv4.SOURCE);
+    const row = this.networks.subnet4(network, source);
+    if (row < 0) return;
+    const limited = !(type === Icmp.UNREACHABLE && code === Unreachable.FRAGMENTATION_NEEDED);
+    if (!this.budget.take(network, source, limited, now)) return;
+    const total = view.getUint16(ip + Ipv4.TOTAL_LENGTH);
+    const quoted = Math.min(total, this.quoteBytes(slot, ip));
+    const made = this.make(network, ETHERNET_BYTES + IPV4_BYTES + ICMP_BYTES + quoted);
+    if (made < 0) return;
+    const at = this.addressBack(made, slot);
+    const gateway = this.networks.subnets4[network]![row + 2]!;
+    writeIpv4(view, at, IPV4_BYTES + ICMP_BYTES + quoted, Protocol.ICMP, gateway, source);
+    const icmp = at + IPV4_BYTES;
+    view.setInt32(icmp, (type << 24) | (code << 16));
+    view.setInt32(icmp + 4, rest);
+    packets.bytes.copyWithin(icmp + ICMP_BYTES, ip, ip + quoted);
+    view.setUint16(icmp + 2, ~fold(sumBytes(view, icmp, ICMP_BYTES + quoted)) & 0xffff);
+    this.send(made, packets.source[slot]!);
+  }
+
+  /** A reset that refuses the TCP segment in `slot` (RFC 9293 §3.10.7.1; S16). The caller drops the slot. */
+  tcpReset(slot: number): void {
+    const { packets } = this;
+    const { view } = packets;
+    const ip = packets.l3[slot]!;
+    const tcp = packets.l4[slot]!;
+    const flags = view.getUint8(tcp + Tcp.FLAGS);
+    if ((flags & TcpFlag.RST) !== 0) return;
+    const made = this.make(packets.network[slot]!, ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES);
+    if (made < 0) return;
+    const at = this.addressBack(made, slot);
+    const source = view.getInt32(ip + Ipv4.DESTINATION);
+    const destination = view.getInt32(ip + Ipv4.SOURCE);
+    writeIpv4(view, at, IPV4_BYTES + TCP_BYTES, Protocol.TCP, source, destination);
+    const out = at + IPV4_BYTES;
+    view.setUint16(out, view.getUint16(tcp + Tcp.DESTINATION_PORT));
+    view.setUint16(out + 2, view.getUint16(tcp + Tcp.SOURCE_PORT));
+    if ((flags & TcpFlag.ACK) !== 0) {
+      view.setInt32(out + Tcp.SEQUENCE, view.getInt32(tcp + Tcp.ACKNOWLEDGMENT));
+      view.setInt32(out + Tcp.ACKNOWLEDGMENT, 0);
+      view.setInt32(out + Tcp.DATA_OFFSET, 0x50040000);
+    } else {
+      const header = (view.getUint8(tcp + Tcp.DATA_OFFSET) >>> 4) << 2;
+      const data = view.getUint16(ip + Ipv4.TOTAL_LENGTH) - (tcp - ip) - header;
+      const used = data + ((flags & TcpFlag.SYN) !== 0 ? 1 : 0) + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
+      view.setInt32(out + Tcp.SEQUENCE, 0);
+      view.setInt32(out + Tcp.ACKNOWLEDGMENT, (view.getInt32(tcp + Tcp.SEQUENCE) + used) | 0);
+      view.setInt32(out + Tcp.DATA_OFFSET, 0x50140000);
+    }
+    view.setInt32(out + Tcp.CHECKSUM, 0);
+    const sum = pseudoSum4(source, destination, Protocol.TCP, TCP_BYTES) + sumBytes(view, out, TCP_BYTES);
+    view.setUint16(out + Tcp.CHECKSUM, ~fold(sum) & 0xffff);
+    this.send(made, packets.source[slot]!);
+  }
+
+  /** A slot with all columns of an ordinary frame from GATEWAY; −1 and a count when there is none. */
+  private make(network: number, length: number): number {
+    const { packets } = this;
+    const slot =
+      this.egress.count < TX_MAX && this.outbox.count < this.outbox.capacity ? packets.allocate() : -1;
+    if (slot < 0) {
+      packets.countLost(Drop.NO_BUFFER);
+      return -1;
+    }
+    packets.start[slot] = slot * SLOT_BYTES + HEADROOM;
+    packets.length[slot] = length;
+    packets.network[slot] = network;
+    packets.source[slot] = GATEWAY;
+    packets.flags[slot] = 0;
+    packets.flow[slot] = 0;
+    packets.csumStart[slot] = 0;
+    packets.csumOffset[slot] = 0;
+    packets.gsoType[slot] = 0;
+    packets.gsoSize[slot] = 0;
+    packets.counters.values[GATEWAY * COUNTER_FIELDS + Counter.RX]!++;
+    packets.counters.values[GATEWAY * COUNTER_FIELDS + Counter.RX_BYTES]! += length;
+    return slot;
+  }
+
+  /** Ethernet header of an IPv4 answer to the sender of `to`. @returns where the IP header goes. */
+  private addressBack(made: number, to: number): number {
+    const { packets, networks } = this;
+    const network = packets.network[to]!;
+    const remote = isPeer(packets.source[to]!);
+    const start = packets.start[made]!;
+    writeEthernet(
+      packets.view,
+      start,
+      packets.srcHi[to]!,
+      packets.srcLo[to]!,
+      remote ? networks.routerHi[network]! : networks.gatewayHi[network]!,
+      remote ? networks.routerLo[network]! : networks.gatewayLo[network]!,
+      EtherType.IPV4,
+    );
+    return start + ETHERNET_BYTES;
+  }
+
+  private send(made: number, to: number): void {
+    parseFrame(this.packets, made);
+    if (to < 0) this.outbox.push(made);
+    else this.egress.push(made, to);
+  }
+
+  /** N9: no errors about errors, group destinations, later fragments, or sources that are nobody. */
+  private mayComplain(slot: number): boolean {
+    const { packets } = this;
+    const { view } = packets;
+    const ip = packets.l3[slot]!;
+    if (packets.etherType[slot] !== EtherType.IPV4 || ip === 0 || packets.source[slot] === GATEWAY)
+      return false;
+    if ((view.getUint16(packets.start[slot]!) & GROUP_BIT) !== 0) return false;
+    if ((view.getUint16(ip + Ipv4.FRAGMENT) & 0x1fff) !== 0) return false;
+    const source = view.getInt32(ip + Ipv4.SOURCE);
+    const destination = view.getInt32(ip + Ipv4.DESTINATION);
+    if (source === 0 || source >>> 24 === 127 || source >>> 28 >= 14 || destination >>> 28 >= 14)
+      return false;
+    const l4 = packets.l4[slot]!;
+    return !(packets.protocol[slot] === Protocol.ICMP && (l4 === 0 || isIcmpError(view.getUint8(l4))));
+  }
+
+  /** How much to quote: header and 8 bytes are the least a receiver needs, and all that surely is whole. */
+  private quoteBytes(slot: number, ip: number): number {
+    const header = (this.packets.view.getUint8(ip) & 15) << 2;
+    // The checksum of a partial or segmented packet is not the one on its sender's wire: leave the payload out.
+    const isOffloaded = this.packets.csumStart[slot] !== 0 || this.packets.gsoType[slot] !== 0;
+    return isOffloaded ? header + 8 : QUOTE_BYTES;
+  }
+}

@@ -1,0 +1,129 @@
+import { type CardMemory, Control, SLOTS } from '../card/layout.ts';
+import { COUNTER_FIELDS, Counter, type Counters, GATEWAY } from '../telemetry/counters.ts';
+import { Drop } from '../telemetry/drop.ts';
+
+/** `flags` bits. */
+export const enum Flag {
+  /** Came through a tunnel: never goes into one again (V31). */
+  TUNNEL = 1,
+  /** Addressed to the gateway MAC or this host's router MAC: ends at the local router. */
+  TO_GATEWAY = 2,
+  /** Left the local router: its source MAC depends on the egress (A14), and it may hairpin (N31). */
+  ROUTED = 4,
+  /** IPv4 fragment, first or later. */
+  FRAGMENT = 8,
+  /** Says IP but its header does not hold together; may be bridged, never routed or translated (B21). */
+  BAD_IP = 16,
+  /** 802.1Q or 802.1ad tagged: the tag is payload, nothing behind it is looked at (B23). */
+  TAGGED = 32,
+  /** Flood to local ports only (A5). */
+  LOCAL_ONLY = 64,
+  /** The VXLAN header stands in front of the frame. */
+  ENCAPSULATED = 128,
+}
+
+/**
+ * Packets: the card's columns plus what the stages find out. A packet is a slot number; every column is
+ * indexed by it. Filled by parse:
+ *
+ *   network   NetworkConfig.id          source   location it came from (telemetry/counters.ts)
+ *   flags     `Flag` bits               etherType
+ *   dst/src   MAC as (Hi, Lo)           l3, l4   arena offsets of IP/ARP and of TCP/UDP/ICMP; 0 = none
+ *   protocol  IP protocol of l4, 0 = none
+ *
+ * Ownership: a slot belongs to the stage that holds it until it is dropped, consumed or put on an egress list;
+ * dropping and consuming count and free it. Frames the daemon makes itself have source GATEWAY.
+ */
+export class Packets {
+  readonly start: Int32Array;
+  readonly length: Int32Array;
+  readonly csumStart: Int32Array;
+  readonly csumOffset: Int32Array;
+  readonly gsoType: Int32Array;
+  readonly gsoSize: Int32Array;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+
+  readonly network = new Int32Array(SLOTS);
+  readonly source = new Int32Array(SLOTS);
+  readonly flags = new Int32Array(SLOTS);
+  readonly etherType = new Int32Array(SLOTS);
+  readonly dstHi = new Int32Array(SLOTS);
+  readonly dstLo = new Int32Array(SLOTS);
+  readonly srcHi = new Int32Array(SLOTS);
+  readonly srcLo = new Int32Array(SLOTS);
+  readonly l3 = new Int32Array(SLOTS);
+  readonly l4 = new Int32Array(SLOTS);
+  readonly protocol = new Int32Array(SLOTS);
+  /** Flow whose DNAT this packet went through, row + 1; 0 = none. */
+  readonly flow = new Int32Array(SLOTS);
+  /** Next slot of a waiting queue (neigh/neighbors.ts). */
+  readonly link = new Int32Array(SLOTS);
+
+  private readonly free: Int32Array;
+  private readonly control: Int32Array;
+  private readonly values: Float64Array;
+  private readonly drops: Float64Array;
+
+  constructor(
+    readonly memory: CardMemory,
+    readonly counters: Counters,
+  ) {
+    this.start = memory.start;
+    this.length = memory.length;
+    this.csumStart = memory.csumStart;
+    this.csumOffset = memory.csumOffset;
+    this.gsoType = memory.gsoType;
+    this.gsoSize = memory.gsoSize;
+    this.bytes = memory.bytes;
+    this.view = memory.view;
+    this.free = memory.free;
+    this.control = memory.control;
+    this.values = counters.values;
+    this.drops = counters.drops;
+  }
+
+  /** A free slot, or −1. The caller fills every column. */
+  allocate(): number {
+    const count = this.control[Control.FREE_COUNT]!;
+    if (count === 0) return -1;
+    this.control[Control.FREE_COUNT] = count - 1;
+    return this.free[count - 1]!;
+  }
+
+  /** Gives a slot back without counting. */
+  release(slot: number): void {
+    const count = this.control[Control.FREE_COUNT]!;
+    this.free[count] = slot;
+    this.control[Control.FREE_COUNT] = count + 1;
+  }
+
+  /** Discards a packet under a named reason. */
+  drop(slot: number, reason: Drop): void {
+    this.drops[this.source[slot]! * Drop.COUNT + reason]!++;
+    this.release(slot);
+  }
+
+  /** Ends a packet that has done its work here. */
+  consume(slot: number): void {
+    this.values[this.source[slot]! * COUNTER_FIELDS + Counter.CONSUMED]!++;
+    this.release(slot);
+  }
+
+  /** Counts a packet's arrival from its source. */
+  countReceived(slot: number): void {
+    const row = this.source[slot]! * COUNTER_FIELDS;
+    this.values[row + Counter.RX]!++;
+    this.values[row + Counter.RX_BYTES]! += this.length[slot]!;
+  }
+
+  /** Adds to the number of packets of a source that wait for a neighbour. */
+  countHeld(slot: number, change: number): void {
+    this.values[this.source[slot]! * COUNTER_FIELDS + Counter.HELD]! += change;
+  }
+
+  countLost(reason: Drop): void {
+    this.values[GATEWAY * COUNTER_FIELDS + Counter.RX]!++;
+    this.drops[GATEWAY * Drop.COUNT + reason]!++;
+  }
+}

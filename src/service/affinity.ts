@@ -1,0 +1,154 @@
+import { finish, mix } from '../table/hash.ts';
+import { HashIndex } from '../table/hash-index.ts';
+import { Lists } from '../table/lists.ts';
+import { RowPool } from '../table/row-pool.ts';
+import { BACKEND_WORDS } from './services.ts';
+
+/** Words of a key: network, service id, client address 0–3. */
+const KEY_WORDS = 6;
+/** S26: the largest timeoutSeconds. */
+const MAX_TIMEOUT_MS = 86_400_000;
+
+/**
+ * ClientIP session affinity: (client, service port) → backend (S26–S28).
+ *
+ *   row   key · backend (address 0–3, port) · stamp (ms of the last new flow) · timeout · hits
+ *
+ * A row is refreshed by each new flow, never by packets. Limits: `capacity` rows; the least recently used goes
+ * first, so new clients are never refused.
+ */
+export class Affinities {
+  private readonly index: HashIndex;
+  private readonly rows: RowPool;
+  private readonly lists: Lists;
+  private readonly keys: Int32Array;
+  readonly backend: Int32Array;
+  readonly stamp: Int32Array;
+  readonly hits: Int32Array;
+
+  constructor(
+    readonly capacity: number,
+    private readonly seed: number,
+  ) {
+    this.index = new HashIndex(capacity);
+    this.rows = new RowPool(capacity);
+    this.lists = new Lists(1, capacity);
+    this.keys = new Int32Array(capacity * KEY_WORDS);
+    this.backend = new Int32Array(capacity * BACKEND_WORDS);
+    this.stamp = new Int32Array(capacity);
+    this.hits = new Int32Array(capacity);
+  }
+
+  get count(): number {
+    return this.lists.length[0]!;
+  }
+
+  find(network: number, service: number, w0: number, w1: number, w2: number, w3: number): number {
+    const { keys } = this;
+    const hash = this.hash(network, service, w0, w1, w2, w3);
+    const { slots, hashes, mask } = this.index;
+    for (let at = hash & mask; ; at = (at + 1) & mask) {
+      const row = slots[at]! - 1;
+      if (row < 0) return -1;
+      const key = row * KEY_WORDS;
+      if (
+        hashes[at] === hash &&
+        keys[key] === network &&
+        keys[key + 1] === service &&
+        keys[key + 5] === w3 &&
+        keys[key + 4] === w2 &&
+        keys[key + 3] === w1 &&
+        keys[key + 2] === w0
+      ) {
+        return row;
+      }
+    }
+  }
+
+  /** Remembers or refreshes a choice. `backend` is an offset into `backends`. */
+  remember(
+    network: number,
+    service: number,
+    w0: number,
+    w1: number,
+    w2: number,
+    w3: number,
+    backends: Int32Array,
+    backend: number,
+    now: number,
+  ): void {
+    let row = this.find(network, service, w0, w1, w2, w3);
+    if (row < 0) {
+      row = this.rows.take();
+      if (row < 0) {
+        this.remove(this.lists.head[0]!);
+        row = this.rows.take();
+      }
+      const key = row * KEY_WORDS;
+      this.keys[key] = network;
+      this.keys[key + 1] = service;
+      this.keys[key + 2] = w0;
+      this.keys[key + 3] = w1;
+      this.keys[key + 4] = w2;
+      this.keys[key + 5] = w3;
+      this.hits[row] = 0;
+      this.index.insert(this.hash(network, service, w0, w1, w2, w3), row);
+      this.lists.append(0, row);
+    } else {
+      this.lists.refresh(0, row);
+    }
+    for (let i = 0; i < BACKEND_WORDS; i++) this.backend[row * BACKEND_WORDS + i] = backends[backend + i]!;
+    this.stamp[row] = now;
+    this.hits[row]!++;
+  }
+
+  remove(row: number): void {
+    const key = row * KEY_WORDS;
+    const { keys } = this;
+    const hash = this.hash(
+      keys[key]!,
+      keys[key + 1]!,
+      keys[key + 2]!,
+      keys[key + 3]!,
+      keys[key + 4]!,
+      keys[key + 5]!,
+    );
+    this.index.remove(hash, row);
+    this.lists.remove(0, row);
+    keys[key + 1] = -1;
+    this.rows.give(row);
+  }
+
+  /** Forgets a service's rows whose backend is not kept (S27); cold. */
+  forget(service: number, isKept: (row: number) => boolean): void {
+    for (let row = 0; row < this.rows.extent; row++) {
+      if (this.keys[row * KEY_WORDS + 1] === service && this.isUsed(row) && !isKept(row)) this.remove(row);
+    }
+  }
+
+  /** Removes rows older than any timeout can be, oldest first; so a stamp never wraps. */
+  sweep(now: number, budget: number): void {
+    for (let i = 0; i < budget; i++) {
+      const oldest = this.lists.head[0]!;
+      if (oldest < 0 || ((now - this.stamp[oldest]!) | 0) <= MAX_TIMEOUT_MS) return;
+      this.remove(oldest);
+    }
+  }
+
+  get extent(): number {
+    return this.rows.extent;
+  }
+
+  /** Network, service, client words 0–3 of a row. */
+  key(row: number, word: number): number {
+    return this.keys[row * KEY_WORDS + word]!;
+  }
+
+  isUsed(row: number): boolean {
+    return this.keys[row * KEY_WORDS + 1] !== -1;
+  }
+
+  private hash(network: number, service: number, w0: number, w1: number, w2: number, w3: number): number {
+    return finish(mix(mix(mix(mix(mix(mix(this.seed, w3), service), network), w0), w1), w2));
+  }
+}

@@ -1,0 +1,248 @@
+import { type Flows, ORIGINAL, REPLY } from '../conntrack/flows.ts';
+import { IGNORE, INVALID, NEW_FLOW, nextTcpState, TcpState } from '../conntrack/tcp-state.ts';
+import { UdpState } from '../conntrack/timeouts.ts';
+import { readTuple4, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import type { Networks } from '../fabric/networks.ts';
+import type { Burst } from '../packet/burst.ts';
+import type { Originator, Restorer } from '../packet/originate.ts';
+import { Flag, type Packets } from '../packet/packets.ts';
+import { Drop } from '../telemetry/drop.ts';
+import { EtherType } from '../wire/ethernet.ts';
+import { Icmp, Unreachable } from '../wire/icmp.ts';
+import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { Tcp, TcpFlag } from '../wire/tcp.ts';
+import type { Affinities } from './affinity.ts';
+import { chooseBackend } from './balancer.ts';
+import { End, rewrite4 } from './rewrite.ts';
+import { BACKEND_WORDS, type Services } from './services.ts';
+
+/**
+ * Services: packets to a VIP become packets to a backend, and replies get the VIP back (N1–N6, S15–S24).
+ *
+ * Only packets addressed to the gateway MAC are translated to a backend (N6); *every* TCP or UDP packet is
+ * matched against reply tuples, because a backend in the client's own subnet answers the client directly (N2).
+ *
+ * Limits: IPv4; fragments and ICMP errors of translated flows are not translated yet; TCP windows are not
+ * checked (N13), so an RST is exact or leaves the state alone (N14).
+ */
+export class Translate implements Restorer {
+  private readonly tuple = new Int32Array(TUPLE_WORDS);
+  private readonly reply = new Int32Array(TUPLE_WORDS);
+
+  constructor(
+    private readonly packets: Packets,
+    private readonly networks: Networks,
+    private readonly flows: Flows,
+    private readonly services: Services,
+    private readonly affinities: Affinities,
+    private readonly originator: Originator,
+  ) {}
+
+  run(burst: Burst, now: number): void {
+    if (this.flows.count === 0 && this.services.count === 0) return;
+    const { packets } = this;
+    const { slots } = burst;
+    let kept = 0;
+    for (let i = 0; i < burst.count; i++) {
+      const slot = slots[i]!;
+      if (packets.etherType[slot] !== EtherType.IPV4 || packets.l3[slot] === 0) {
+        slots[kept++] = slot;
+        continue;
+      }
+      const protocol = packets.protocol[slot]!;
+      const isTracked = (protocol === Protocol.TCP || protocol === Protocol.UDP) && packets.l4[slot] !== 0;
+      if (isTracked ? this.track(slot, protocol, now) : this.passUntracked(slot, protocol, now))
+        slots[kept++] = slot;
+    }
+    burst.count = kept;
+  }
+
+  /** Undoes the DNAT of a packet that is about to be dropped and quoted. */
+  restore(slot: number): void {
+    const { flows, packets } = this;
+    const row = packets.flow[slot]! - 1;
+    packets.flow[slot] = 0;
+    const id = row * 2 + ORIGINAL;
+    const ports = flows.word(id, Word.PORTS);
+    rewrite4(packets, slot, End.DESTINATION, flows.word(id, Word.DESTINATION), ports & 0xffff);
+    if (flows.hairpin[row] === 1)
+      rewrite4(packets, slot, End.SOURCE, flows.word(id, Word.SOURCE), ports >>> 16);
+  }
+
+  /** @returns true when the packet goes on. */
+  private track(slot: number, protocol: number, now: number): boolean {
+    const { packets, flows, tuple } = this;
+    readTuple4(packets, slot, tuple);
+    const id = flows.find(tuple, flows.hash(tuple), now);
+    const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
+    if (id < 0) return toGateway ? this.open(slot, protocol, now) : true;
+    const row = id >> 1;
+    const direction = id & 1;
+    if (direction === ORIGINAL && !toGateway) return true;
+    const verdict =
+      protocol === Protocol.TCP ? this.stepTcp(slot, row, direction, now) : this.stepUdp(row, direction, now);
+    if (verdict === INVALID) {
+      packets.drop(slot, Drop.FLOW_INVALID);
+      return false;
+    }
+    if (verdict === NEW_FLOW) {
+      flows.remove(row);
+      return this.open(slot, protocol, now);
+    }
+    this.apply(slot, row, direction);
+    return true;
+  }
+
+  private apply(slot: number, row: number, direction: number): void {
+    const { packets, flows } = this;
+    const traffic = row * 4 + direction * 2;
+    flows.traffic[traffic]!++;
+    flows.traffic[traffic + 1]! += packets.length[slot]!;
+    // The far end as the other tuple knows it: its source is what this direction must be sent to, and vice versa.
+    const other = row * 2 + (direction ^ 1);
+    const ports = flows.word(other, Word.PORTS);
+    if (direction === ORIGINAL) {
+      rewrite4(packets, slot, End.DESTINATION, flows.word(other, Word.SOURCE), ports >>> 16);
+      if (flows.hairpin[row] === 1)
+        rewrite4(packets, slot, End.SOURCE, flows.word(other, Word.DESTINATION), ports & 0xffff);
+      packets.flow[slot] = row + 1;
+    } else {
+      rewrite4(packets, slot, End.SOURCE, flows.word(other, Word.DESTINATION), ports & 0xffff);
+      if (flows.hairpin[row] === 1)
+        rewrite4(packets, slot, End.DESTINATION, flows.word(other, Word.SOURCE), ports >>> 16);
+    }
+  }
+
+  /** Moves the connection's state. @returns the new state, or IGNORE, INVALID, NEW_FLOW. */
+  private stepTcp(slot: number, row: number, direction: number, now: number): number {
+    const { packets, flows } = this;
+    const { view } = packets;
+    const tcp = packets.l4[slot]!;
+    const flags = view.getUint8(tcp + Tcp.FLAGS);
+    const state = flows.state[row]!;
+    if ((flags & TcpFlag.RST) !== 0) {
+      if (!this.isExactReset(tcp, flags, row, direction, state)) return IGNORE;
+      flows.refresh(row, TcpState.CLOSE, now);
+      return TcpState.CLOSE;
+    }
+    const next = nextTcpState(state, flags, direction === REPLY);
+    if (next >= IGNORE) return next;
+    if ((flags & TcpFlag.ACK) !== 0)
+      flows.acked[row * 2 + direction] = view.getInt32(tcp + Tcp.ACKNOWLEDGMENT);
+    flows.refresh(row, next, now);
+    return next;
+  }
+
+  /** N14: a reset ends the flow only with the sequence number its receiver last asked for. */
+  private isExactReset(tcp: number, flags: number, row: number, direction: number, state: number): boolean {
+    const { view } = this.packets;
+    if (state === TcpState.SYN_SENT && direction === REPLY) {
+      // Until the responder speaks, its `acked` holds what it must acknowledge: the initiator's SYN.
+      const expected = this.flows.acked[row * 2 + REPLY];
+      return (flags & TcpFlag.ACK) !== 0 && view.getInt32(tcp + Tcp.ACKNOWLEDGMENT) === expected;
+    }
+    return view.getInt32(tcp + Tcp.SEQUENCE) === this.flows.acked[row * 2 + (direction ^ 1)];
+  }
+
+  private stepUdp(row: number, direction: number, now: number): number {
+    const { flows } = this;
+    const state = direction === REPLY ? UdpState.REPLIED : flows.state[row]!;
+    flows.refresh(row, state, now);
+    return state;
+  }
+
+  /** First packet of a flow to a service; packets to other addresses are the router's. */
+  private open(slot: number, protocol: number, now: number): boolean {
+    const { packets, services, tuple } = this;
+    const address = tuple[Word.DESTINATION]!;
+    const service = services.find(0, 0, 0xffff, address, protocol, tuple[Word.PORTS]! & 0xffff);
+    if (service < 0) {
+      return services.isVip4(address) ? this.reject(slot, protocol, Drop.NO_SUCH_SERVICE_PORT, now) : true;
+    }
+    if (services.backends[service]!.length === 0) return this.reject(slot, protocol, Drop.NO_ENDPOINT, now);
+    if (protocol === Protocol.TCP) {
+      const flags = packets.view.getUint8(packets.l4[slot]! + Tcp.FLAGS);
+      if ((flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) !== TcpFlag.SYN) {
+        this.originator.tcpReset(slot); // N16
+        packets.drop(slot, Drop.FLOW_INVALID);
+        return false;
+      }
+    }
+    const row = this.createFlow(slot, service, protocol, now);
+    if (row < 0) return false;
+    this.apply(slot, row, ORIGINAL);
+    return true;
+  }
+
+  /** @returns the new flow's row; −1 when the packet was dropped. */
+  private createFlow(slot: number, service: number, protocol: number, now: number): number {
+    const { packets, flows, services, affinities, tuple } = this;
+    const network = packets.network[slot]!;
+    const client = tuple[Word.SOURCE]!;
+    const backends = services.backends[service]!;
+    const count = backends.length / BACKEND_WORDS;
+    let index = chooseBackend(services, affinities, service, network, client, now);
+    let tries = 0;
+    while (!this.fitReply(network, backends, index * BACKEND_WORDS, now)) {
+      if (++tries === count) {
+        packets.drop(slot, Drop.FLOW_CLASH);
+        return -1;
+      }
+      index = index + 1 === count ? 0 : index + 1;
+    }
+    const state = protocol === Protocol.TCP ? TcpState.SYN_SENT : UdpState.UNREPLIED;
+    const row = flows.add(tuple, this.reply, state, now);
+    if (row < 0) {
+      this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.PROHIBITED, 0, now);
+      packets.drop(slot, Drop.FLOW_TABLE_FULL); // N22
+      return -1;
+    }
+    flows.service[row] = service;
+    flows.generation[row] = services.generation[service]!;
+    flows.hairpin[row] = backends[index * BACKEND_WORDS + 3] === client ? 1 : 0;
+    if (protocol === Protocol.TCP) {
+      const sequence = packets.view.getInt32(packets.l4[slot]! + Tcp.SEQUENCE);
+      flows.acked[row * 2 + REPLY] = (sequence + 1) | 0;
+    }
+    if (services.affinity[service] !== 0) {
+      affinities.remember(network, service, 0, 0, 0xffff, client, backends, index * BACKEND_WORDS, now);
+    }
+    return row;
+  }
+
+  /** Fills `reply` for a backend. @returns false when another flow already has that reply tuple (N4). */
+  private fitReply(network: number, backends: Int32Array, at: number, now: number): boolean {
+    const { tuple, reply, flows } = this;
+    reply.set(tuple);
+    const client = tuple[Word.SOURCE]!;
+    const backend = backends[at + 3]!;
+    reply[Word.PORTS] = (backends[at + 4]! << 16) | (tuple[Word.PORTS]! >>> 16);
+    reply[Word.SOURCE] = backend;
+    reply[Word.DESTINATION] = backend === client ? this.gatewayFor(network, client) : client; // N31
+    return flows.find(reply, flows.hash(reply), now) < 0;
+  }
+
+  private gatewayFor(network: number, client: number): number {
+    const row = this.networks.subnet4(network, client);
+    return row < 0 ? client : this.networks.subnets4[network]![row + 2]!;
+  }
+
+  /** Other protocols, and fragments, which a service address cannot serve. */
+  private passUntracked(slot: number, protocol: number, now: number): boolean {
+    const { packets } = this;
+    if ((packets.flags[slot]! & Flag.TO_GATEWAY) === 0) return true;
+    if (!this.services.isVip4(packets.view.getInt32(packets.l3[slot]! + Ipv4.DESTINATION))) return true;
+    if ((packets.flags[slot]! & Flag.FRAGMENT) !== 0) packets.drop(slot, Drop.FRAGMENT_TO_SERVICE);
+    else if (protocol === Protocol.TCP || protocol === Protocol.UDP) packets.drop(slot, Drop.BAD_IP_HEADER);
+    else this.reject(slot, protocol, Drop.UNSUPPORTED_TO_SERVICE, now);
+    return false;
+  }
+
+  /** S16: the client sees "refused" at once. @returns false. */
+  private reject(slot: number, protocol: number, reason: Drop, now: number): boolean {
+    if (protocol === Protocol.TCP) this.originator.tcpReset(slot);
+    else this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.PORT, 0, now);
+    this.packets.drop(slot, reason);
+    return false;
+  }
+}

@@ -1,0 +1,71 @@
+import { deltaHalf, fold, sumBytes, updateField } from './checksum.ts';
+
+/**
+ * IPv4 (RFC 791 §3.1), offsets from the header:
+ *
+ *    0                   1                   2                   3
+ *   +-------+-------+---------------+-------------------------------+
+ *  0| ver 4 |  IHL  |  DSCP   |ECN  |         total length          |
+ *  4|        identification         |0|D|M|     fragment offset     |
+ *  8|      TTL      |   protocol    |        header checksum        |
+ * 12|                        source address                         |
+ * 16|                      destination address                      |
+ *   +---------------------------------------------------------------+
+ */
+export const IPV4_BYTES = 20;
+
+export const enum Ipv4 {
+  TOS = 1,
+  TOTAL_LENGTH = 2,
+  ID = 4,
+  FRAGMENT = 6,
+  TTL = 8,
+  PROTOCOL = 9,
+  CHECKSUM = 10,
+  SOURCE = 12,
+  DESTINATION = 16,
+}
+
+export const DONT_FRAGMENT = 0x4000;
+/** More-fragments flag and offset: non-zero on every fragment. */
+export const FRAGMENT_MASK = 0x3fff;
+
+export const enum Protocol {
+  ICMP = 1,
+  TCP = 6,
+  UDP = 17,
+  ICMPV6 = 58,
+}
+
+/** Writes a header without options; the checksum is complete. */
+export function writeIpv4(
+  view: DataView,
+  at: number,
+  totalLength: number,
+  protocol: number,
+  source: number,
+  destination: number,
+): void {
+  view.setInt32(at, 0x45000000 | totalLength | 0);
+  view.setInt32(at + 4, 0x4000);
+  view.setInt32(at + 8, (64 << 24) | (protocol << 16));
+  view.setInt32(at + Ipv4.SOURCE, source);
+  view.setInt32(at + Ipv4.DESTINATION, destination);
+  view.setUint16(at + Ipv4.CHECKSUM, ~fold(sumBytes(view, at, IPV4_BYTES)) & 0xffff);
+}
+
+/** N7: TTL − 1 with the checksum updated incrementally. */
+export function decrementTtl(view: DataView, ip: number): void {
+  const word = view.getUint16(ip + Ipv4.TTL);
+  view.setUint16(ip + Ipv4.TTL, word - 0x0100);
+  const field = view.getUint16(ip + Ipv4.CHECKSUM);
+  view.setUint16(ip + Ipv4.CHECKSUM, updateField(field, deltaHalf(word, word - 0x0100)));
+}
+
+/** Sets TOS bits, checksum updated incrementally. */
+export function setTos(view: DataView, ip: number, tos: number): void {
+  const word = view.getUint16(ip);
+  const next = (word & 0xff00) | tos;
+  view.setUint16(ip, next);
+  view.setUint16(ip + Ipv4.CHECKSUM, updateField(view.getUint16(ip + Ipv4.CHECKSUM), deltaHalf(word, next)));
+}

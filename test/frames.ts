@@ -1,0 +1,187 @@
+/** Frame builders for tests: readable text in, bytes out; every checksum computed here, independently of src. */
+
+export const mac = (text: string): number[] => text.split(':').map((part) => Number.parseInt(part, 16));
+export const ip4 = (text: string): number[] => text.split('.').map(Number);
+export const hex = (text: string): Uint8Array =>
+  Uint8Array.from(Buffer.from(text.replace(/\s+/g, ''), 'hex'));
+export const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+const u16 = (value: number): number[] => [(value >>> 8) & 255, value & 255];
+const u32 = (value: number): number[] => [
+  (value >>> 24) & 255,
+  (value >>> 16) & 255,
+  (value >>> 8) & 255,
+  value & 255,
+];
+
+/** One's-complement sum, folded and complemented: the plain RFC 1071 algorithm. */
+export function internetChecksum(bytes: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < bytes.length; i += 2) sum += (bytes[i]! << 8) | (bytes[i + 1] ?? 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
+  return ~sum & 0xffff;
+}
+
+export interface EthernetFields {
+  src: string;
+  dst: string;
+  type?: number;
+}
+
+export function ethernet(
+  { src, dst, type = 0x0800 }: EthernetFields,
+  payload: ArrayLike<number> = [],
+): Uint8Array {
+  return Uint8Array.from([...mac(dst), ...mac(src), ...u16(type), ...Array.from(payload)]);
+}
+
+export interface Ipv4Fields {
+  from: string;
+  to: string;
+  protocol: number;
+  ttl?: number;
+  tos?: number;
+  id?: number;
+  /** Flags and fragment offset; DF by default. */
+  fragment?: number;
+}
+
+export function ipv4(fields: Ipv4Fields, payload: ArrayLike<number>): number[] {
+  const { from, to, protocol, ttl = 64, tos = 0, id = 0, fragment = 0x4000 } = fields;
+  const header = [
+    0x45,
+    tos,
+    ...u16(20 + payload.length),
+    ...u16(id),
+    ...u16(fragment),
+    ttl,
+    protocol,
+    0,
+    0,
+    ...ip4(from),
+    ...ip4(to),
+  ];
+  header.splice(10, 2, ...u16(internetChecksum(header)));
+  return [...header, ...Array.from(payload)];
+}
+
+function withL4Checksum(from: string, to: string, protocol: number, segment: number[], at: number): number[] {
+  const pseudo = [...ip4(from), ...ip4(to), 0, protocol, ...u16(segment.length)];
+  const sum = internetChecksum([...pseudo, ...segment]);
+  const copy = [...segment];
+  copy.splice(at, 2, ...u16(protocol === 17 && sum === 0 ? 0xffff : sum));
+  return copy;
+}
+
+export interface UdpFields {
+  from: string;
+  to: string;
+  sport: number;
+  dport: number;
+  ttl?: number;
+  tos?: number;
+  fragment?: number;
+  payload?: ArrayLike<number>;
+}
+
+/** IPv4 packet with a UDP datagram. */
+export function udp(fields: UdpFields): number[] {
+  const { from, to, sport, dport, payload = [1, 2, 3, 4], ...ip } = fields;
+  const datagram = [...u16(sport), ...u16(dport), ...u16(8 + payload.length), 0, 0, ...Array.from(payload)];
+  return ipv4({ from, to, protocol: 17, ...ip }, withL4Checksum(from, to, 17, datagram, 6));
+}
+
+export interface TcpFields {
+  from: string;
+  to: string;
+  sport: number;
+  dport: number;
+  /** Letters of S, A, F, R, P. */
+  flags?: string;
+  seq?: number;
+  ack?: number;
+  ttl?: number;
+  payload?: ArrayLike<number>;
+}
+
+/** IPv4 packet with a TCP segment. */
+export function tcp(fields: TcpFields): number[] {
+  const { from, to, sport, dport, flags = 'S', seq = 1000, ack = 0, payload = [], ...ip } = fields;
+  const bits = { F: 1, S: 2, R: 4, P: 8, A: 16 } as Record<string, number>;
+  const flagByte = [...flags].reduce((sum, letter) => sum | bits[letter]!, 0);
+  const segment = [
+    ...u16(sport),
+    ...u16(dport),
+    ...u32(seq),
+    ...u32(ack),
+    0x50,
+    flagByte,
+    ...u16(0xfaf0),
+    0,
+    0,
+    0,
+    0,
+  ];
+  return ipv4(
+    { from, to, protocol: 6, ...ip },
+    withL4Checksum(from, to, 6, [...segment, ...Array.from(payload)], 16),
+  );
+}
+
+export function icmp(from: string, to: string, message: ArrayLike<number>, ttl = 64): number[] {
+  const bytes = [...Array.from(message)];
+  bytes.splice(2, 2, ...u16(internetChecksum([...bytes.slice(0, 2), 0, 0, ...bytes.slice(4)])));
+  return ipv4({ from, to, protocol: 1, ttl }, bytes);
+}
+
+export const echoRequest = (from: string, to: string, ttl = 64): number[] =>
+  icmp(from, to, [8, 0, 0, 0, 0x12, 0x34, 0, 1, 1, 2, 3, 4], ttl);
+
+export interface ArpFields {
+  op: 'request' | 'reply';
+  senderMac: string;
+  senderIp: string;
+  targetMac?: string;
+  targetIp: string;
+  /** Ethernet destination; broadcast for requests, the target for replies. */
+  dst?: string;
+  src?: string;
+}
+
+export function arp(fields: ArpFields): Uint8Array {
+  const { op, senderMac, senderIp, targetMac = '00:00:00:00:00:00', targetIp } = fields;
+  const dst = fields.dst ?? (op === 'request' ? 'ff:ff:ff:ff:ff:ff' : targetMac);
+  const body = [0, 1, 8, 0, 6, 4, 0, op === 'request' ? 1 : 2];
+  return ethernet({ src: fields.src ?? senderMac, dst, type: 0x0806 }, [
+    ...body,
+    ...mac(senderMac),
+    ...ip4(senderIp),
+    ...mac(targetMac),
+    ...ip4(targetIp),
+  ]);
+}
+
+export interface VxlanFields {
+  vni: number;
+  flags?: number;
+  reserved?: number;
+}
+
+/** The payload of a VXLAN datagram. */
+export function vxlan({ vni, flags = 0x08000000, reserved = 0 }: VxlanFields, frame: Uint8Array): Uint8Array {
+  return Uint8Array.from([...u32(flags), ...u32(((vni << 8) | reserved) >>> 0), ...frame]);
+}
+
+/** Is every IPv4, TCP and UDP checksum of an IPv4 packet right? */
+export function checksumsAreRight(packet: ArrayLike<number>): boolean {
+  const bytes = Array.from(packet);
+  const header = (bytes[0]! & 15) * 4;
+  if (internetChecksum(bytes.slice(0, header)) !== 0) return false;
+  const total = (bytes[2]! << 8) | bytes[3]!;
+  const l4 = bytes.slice(header, total);
+  const protocol = bytes[9]!;
+  if (protocol === 1) return internetChecksum(l4) === 0;
+  if (protocol !== 6 && protocol !== 17) return true;
+  if (protocol === 17 && l4[6] === 0 && l4[7] === 0) return true;
+  return internetChecksum([...bytes.slice(12, 20), 0, protocol, ...u16(l4.length), ...l4]) === 0;
+}
