@@ -46,6 +46,8 @@ export interface DaemonOptions {
   readonly workerEntry?: URL;
 }
 
+/** How long a deleted namespace may go unnoticed. */
+const SWEEP_MS = 1000;
 const FAILED = 1;
 const CRASHED = 70;
 
@@ -86,6 +88,7 @@ class Daemon {
   #manager: Manager | undefined;
   #prober: Prober | undefined;
   #server: ControlServer | undefined;
+  #sweeper: NodeJS.Timeout | undefined;
   /** Standard input can be read once. */
   #stdin: readonly Source[] = [];
   /** Exit code, once something ended the daemon. */
@@ -168,6 +171,9 @@ class Daemon {
       handle: async (request) => api.handle(request),
     });
     this.#sampler.start();
+    this.#sweeper = setInterval(() => {
+      manager.sweep().catch((error) => log.error({ err: error }, 'port gone'));
+    }, SWEEP_MS).unref();
     const { counts, host } = views.status();
     log.info({ host, ...counts, probing: prober.text, socket }, 'ready');
     this.#supervisor.ready(`${counts.ports} ports, ${counts.peers} peers, ${counts.services} services`);
@@ -250,6 +256,7 @@ class Daemon {
 
   async #close(code: number): Promise<void> {
     this.#sampler.stop();
+    clearInterval(this.#sweeper);
     this.#prober?.close();
     await this.#server?.close();
     await this.#dataplane?.stop();

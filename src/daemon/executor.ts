@@ -6,8 +6,11 @@
  * of a running one — same interface, same UDP socket, same id — cannot exist beside it: the old one is let go
  * first and made again if the rest fails.
  *
- * A device that vanished is `gone`: nothing is open for it, the rest of the generation runs on.
+ * A device that vanished is `gone`: nothing is open for it, the rest of the generation runs on. A namespace is
+ * also lost when its path is removed or names another one: the kernel keeps a deleted namespace, and the device
+ * in it, while anything holds it — a process, or our own descriptor. So its identity is remembered.
  */
+import { statSync } from 'node:fs';
 import type { Native, Underlay } from '../card/native.ts';
 import type { Plan, PortPlan, UnderlayPlan } from '../control/types.ts';
 import type { Op } from '../dataplane/config.ts';
@@ -20,6 +23,8 @@ export type Kernel = Pick<Native, 'createTap' | 'setMtu' | 'openUnderlay' | 'clo
 interface OpenTap {
   readonly plan: PortPlan;
   readonly fd: number;
+  /** Of the namespace it was made in; null for the daemon's own. */
+  readonly identity: string | null;
 }
 
 interface OpenUnderlay {
@@ -44,6 +49,12 @@ export class Executor {
     this.#onLost = onLost;
   }
 
+  /** Open ports whose path no longer leads to the namespace they are in. */
+  stranded(): PortPlan[] {
+    const open = [...this.#taps.values()];
+    return open.filter(({ plan, identity }) => identity !== identityOf(plan)).map(({ plan }) => plan);
+  }
+
   isOpen(port: PortPlan): boolean {
     return this.#taps.has(port.config.device);
   }
@@ -62,9 +73,9 @@ export class Executor {
         undo.push(() => this.#closeSockets(sockets));
       }
       for (const port of plan.createPorts) {
-        const fd = this.#create(port);
-        taps.push({ plan: port, fd });
-        undo.push(() => this.#kernel.close(fd));
+        const tap = this.#create(port);
+        taps.push(tap);
+        undo.push(() => this.#kernel.close(tap.fd));
       }
       for (const port of plan.setMtu) this.#changeMtu(port, undo);
       const added = additions(taps, underlays);
@@ -98,17 +109,15 @@ export class Executor {
 
   /** Makes a dropped port again. @throws DeviceFailure; it stays dropped */
   async revive(port: PortPlan): Promise<void> {
-    const fd = this.#create(port);
+    const tap = this.#create(port);
     try {
-      await this.#dataplane.apply(
-        { ...NO_ADDITIONS, addTaps: [{ device: port.config.device, fd }], remove: [] },
-        [{ op: 'port', port: port.config }],
-      );
+      const ops: Op[] = [{ op: 'port', port: port.config }];
+      await this.#dataplane.apply({ ...additions([tap], []), remove: [] }, ops);
     } catch (error) {
-      this.#kernel.close(fd);
+      this.#kernel.close(tap.fd);
       throw error;
     }
-    this.#taps.set(port.config.device, { plan: port, fd });
+    this.#taps.set(port.config.device, tap);
   }
 
   /** Opens again what `#restore` could not. @throws DeviceFailure */
@@ -154,7 +163,7 @@ export class Executor {
     }
     for (const { plan } of taps) {
       try {
-        this.#taps.set(plan.config.device, { plan, fd: this.#create(plan) });
+        this.#taps.set(plan.config.device, this.#create(plan));
       } catch (error) {
         this.#onLost(plan, error);
       }
@@ -197,9 +206,10 @@ export class Executor {
     });
   }
 
-  #create(port: PortPlan): number {
+  #create(port: PortPlan): OpenTap {
     try {
-      return this.#kernel.createTap(port.tap).fd;
+      const { fd } = this.#kernel.createTap(port.tap);
+      return { plan: port, fd, identity: identityOf(port) };
     } catch (error) {
       throw new DeviceFailure({ port }, error);
     }
@@ -229,6 +239,17 @@ export class Executor {
 
   #closeSockets(sockets: Underlay): void {
     for (const fd of [sockets.rx, ...sockets.tx]) this.#kernel.close(fd);
+  }
+}
+
+/** Device and inode of the namespace behind a port's path; "" when there is none. */
+function identityOf({ tap: { netns } }: PortPlan): string | null {
+  if (netns === null) return null;
+  try {
+    const { dev, ino } = statSync(netns);
+    return `${dev}:${ino}`;
+  } catch {
+    return '';
   }
 }
 

@@ -121,14 +121,13 @@ export class Manager {
   portGone(location: number): Promise<void> {
     return this.#enqueue(async () => {
       const port = this.#generation?.ports.find((p) => p.config.id === location);
-      if (!port || this.isGone(port)) return;
-      await this.#executor.drop(port);
-      const { name } = port.config;
-      this.#options.log.warn(
-        { port: name, netns: port.tap.netns },
-        'port gone: its namespace or device vanished',
-      );
+      if (port && !this.isGone(port)) await this.#drop(port);
     });
+  }
+
+  /** Looks for namespaces that were deleted, or replaced by another of the same name. */
+  sweep(): Promise<void> {
+    return this.#enqueue(() => this.#dropStranded());
   }
 
   /** @param inner largest inner packet the path takes; 0 = no limit known */
@@ -151,6 +150,17 @@ export class Manager {
   /** Closes every device now, whatever is under way: for a dead worker. */
   closeNow(): void {
     this.#executor.close();
+  }
+
+  async #dropStranded(): Promise<void> {
+    for (const port of this.#executor.stranded()) await this.#drop(port);
+  }
+
+  async #drop(port: PortPlan): Promise<void> {
+    await this.#executor.drop(port);
+    const { name } = port.config;
+    const { netns } = port.tap;
+    this.#options.log.warn({ port: name, netns }, 'port gone: its namespace or device vanished');
   }
 
   #enqueue<T>(work: () => Promise<T> | T): Promise<T> {
@@ -182,6 +192,7 @@ export class Manager {
     const found = [...warnings, ...checked.warnings, ...mtuWarnings(resources, this.#facts)];
     const lines = found.map(formatProblem);
     if (dryRun) return { changes, warnings: lines };
+    await this.#dropStranded();
     refuse(preflight(plan.createPorts, resources));
     try {
       await this.#executor.run(

@@ -182,7 +182,10 @@ export class Views {
     const { dataplane } = this.#o;
     switch (kind) {
       case 'Network': {
-        const macs = tally(await dataplane.dump('fdb'), (row) => row.network);
+        // The gateway's own addresses are in every network and nobody's.
+        const macs = tally(await dataplane.dump('fdb'), (row) =>
+          row.port === 'gateway' ? null : row.network,
+        );
         return (resource) => this.#networkStatus(generation, resource.name, macs.get(resource.name) ?? 0);
       }
       case 'Port':

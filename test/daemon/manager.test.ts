@@ -1,5 +1,7 @@
-import { existsSync } from 'node:fs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { Manager, Rejected } from '../../src/daemon/manager.ts';
 import { errno, FakeDataplane, FakeKernel, HOST, network, peer, port, silent, source } from './fakes.ts';
 
@@ -275,6 +277,40 @@ describe('a port whose device vanished', () => {
     await manager.portGone(plan.config.id);
     await manager.remove('Port', '', 'web');
     expect(kernel.names()).toEqual(['udp 192.0.2.1:4789']);
+  });
+});
+
+describe('a namespace that was deleted while something holds it', () => {
+  const folder = mkdtempSync(join(tmpdir(), `twill-manager-${process.pid}-`));
+  const path = join(folder, 'pod');
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('takes its port down, and one of the same name gets a new device', async () => {
+    writeFileSync(path, '');
+    await manager.load([source('f', HOST, network(), port('pod', '10.77.0.11', path), database)]);
+    await manager.sweep();
+    expect(kernel.names()).toHaveLength(3);
+    rmSync(path);
+    await manager.sweep();
+    expect(kernel.names()).toEqual(['tap /proc/self/ns/net if-db', 'udp 192.0.2.1:4789']);
+    const { warnings } = await manager.apply([]);
+    expect(warnings).toHaveLength(1);
+    writeFileSync(path, '');
+    await manager.apply([]);
+    expect(kernel.names()).toHaveLength(3);
+  });
+
+  it('is noticed by a transaction without waiting', async () => {
+    writeFileSync(path, '');
+    await manager.load([source('f', HOST, network(), port('pod', '10.77.0.11', path))]);
+    writeFileSync(`${path}.new`, '');
+    renameSync(`${path}.new`, path);
+    await manager.apply([]);
+    expect(kernel.diary.filter((entry) => entry.includes('if-pod'))).toEqual([
+      `tap ${path} if-pod`,
+      `close tap ${path} if-pod`,
+      `tap ${path} if-pod`,
+    ]);
   });
 });
 
