@@ -53,9 +53,16 @@ export function attachment(
       netns: request.netns,
       interface: request.interface ?? 'eth0',
       ...(address === undefined ? {} : { addresses: [address] }),
+      ...(hasDefaultRoute(request.netns, resources) ? { defaultRoute: false } : {}),
     },
   };
   return { name, source: { file: '<attach>', text: JSON.stringify(document, null, 2) } };
+}
+
+/** A second interface of a pod does not compete for its default route. */
+function hasDefaultRoute(netns: string, resources: readonly Resource[]): boolean {
+  const path = netns.startsWith('/') ? netns.replace(/^\/var\/run\//, '/run/') : `/run/netns/${netns}`;
+  return resources.some((r) => r.kind === 'Port' && r.spec.netns === path && r.spec.defaultRoute);
 }
 
 function usedIn(network: string, resources: readonly Resource[], heard: readonly string[]): BlockList {

@@ -74,11 +74,13 @@ export class DataplaneProxy implements Dataplane {
     });
     const onCrash = (error: Error): void => (ready ? options.onCrash(error) : crash(error));
     const proxy = new DataplaneProxy({ ...options, onCrash });
-    await Promise.race([
-      new Promise<void>((resolve) => proxy.#worker.once('message', () => resolve())),
-      failed,
-    ]);
-    ready = true;
+    const said = new Promise<void>((resolve) => {
+      proxy.#worker.once('message', () => {
+        ready = true;
+        resolve();
+      });
+    });
+    await Promise.race([said, failed]);
     return proxy;
   }
 
@@ -122,8 +124,7 @@ export class DataplaneProxy implements Dataplane {
   /** Asks the worker to end, and ends it when it does not. Afterwards its descriptors may be closed. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    if (this.#dead) return;
-    this.#post({ type: 'stop' });
+    if (!this.#dead) this.#post({ type: 'stop' });
     const timer = setTimeout(() => void this.#worker.terminate(), STOP_MS);
     await this.#exited;
     clearTimeout(timer);

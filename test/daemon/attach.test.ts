@@ -1,0 +1,54 @@
+import { BlockList } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { parseSources } from '../../src/control/parse.ts';
+import { attachment, lowestFree } from '../../src/daemon/attach.ts';
+import { HOST, network, port, source } from './fakes.ts';
+
+const used = (...addresses: string[]): BlockList => {
+  const list = new BlockList();
+  for (const address of addresses) list.addAddress(address, address.includes(':') ? 'ipv6' : 'ipv4');
+  return list;
+};
+
+describe('the lowest free address', () => {
+  const cases: [cidr: string, taken: string[], free: string | null][] = [
+    ['10.77.0.0/24', [], '10.77.0.1'],
+    ['10.77.0.0/24', ['10.77.0.1', '10.77.0.3'], '10.77.0.2'],
+    ['10.77.0.252/30', ['10.77.0.253'], '10.77.0.254'],
+    ['10.77.0.252/30', ['10.77.0.253', '10.77.0.254'], null],
+    ['255.255.255.0/24', [], '255.255.255.1'],
+    ['fd00:42::/64', ['fd00:42::1'], 'fd00:42::2'],
+    ['fd00::/126', ['fd00::1', 'fd00::2', 'fd00::3'], null],
+  ];
+  for (const [cidr, taken, free] of cases) {
+    it(`of ${cidr} without ${taken.join(', ') || 'any'} is ${free}`, () => {
+      expect(lowestFree(cidr, used(...taken))).toBe(free);
+    });
+  }
+});
+
+describe('the document', () => {
+  const { resources } = parseSources([source('f', HOST, network(), port('web', '10.77.0.2', 'web'))]);
+  const specOf = (request: Parameters<typeof attachment>[0]) =>
+    JSON.parse(attachment(request, resources, ['10.77.0.3']).source.text) as {
+      metadata: unknown;
+      spec: unknown;
+    };
+
+  it('has a name, an interface and an address nobody uses', () => {
+    expect(specOf({ netns: 'db', network: 'blue' })).toMatchObject({
+      metadata: { name: 'db' },
+      spec: { network: 'blue', netns: 'db', interface: 'eth0', addresses: ['10.77.0.4'] },
+    });
+  });
+
+  it('of a second interface leaves the default route alone', () => {
+    const spec = { netns: '/var/run/netns/web', defaultRoute: false, addresses: ['10.77.0.9'] };
+    const request = { netns: '/var/run/netns/web', network: 'blue', name: 'web2', address: '10.77.0.9' };
+    expect(specOf(request)).toMatchObject({ metadata: { name: 'web2' }, spec });
+  });
+
+  it('takes no name that is taken', () => {
+    expect(() => specOf({ netns: 'web', network: 'blue' })).toThrow('port web exists already');
+  });
+});

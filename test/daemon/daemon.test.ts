@@ -1,0 +1,194 @@
+/** The life of a daemon with the real control plane, a kernel of paper and a worker that does as it is told. */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { FIELDS } from '../../src/card/layout.ts';
+import type { Native } from '../../src/card/native.ts';
+import { runDaemon } from '../../src/daemon/daemon.ts';
+import { Supervisor } from '../../src/daemon/notify.ts';
+import { HOST, network, port } from './fakes.ts';
+
+const folder = mkdtempSync(join(tmpdir(), `twill-daemon-${process.pid}-`));
+const files = {
+  addon: join(folder, 'addon.cjs'),
+  worker: join(folder, 'worker.mjs'),
+  base: join(folder, 'base.yaml'),
+};
+const socket = join(folder, 'run', 'twill.sock');
+
+writeFileSync(
+  files.addon,
+  `const diary = (globalThis.twillDiary ??= { open: new Map(), told: [] });
+   let next = 1000;
+   const make = (name) => { diary.open.set(next, name); return next++; };
+   module.exports = {
+     fields: ${JSON.stringify(Object.keys(FIELDS))},
+     createTap: (o) => ({ fd: make(o.name), index: 1 }),
+     openUnderlay: (o) => ({ rx: make('udp'), tx: [] }),
+     setMtu() {}, routeTo: () => ({ interface: 'x', index: 1, mtu: 1500, source: '' }),
+     close: (fd) => { if (!diary.open.delete(fd)) throw new Error('not open'); },
+     createWake: () => make('wake'), wake() {}, pin() {},
+     notify: (socket, message) => diary.told.push(message.split('\\n')[0]),
+   };`,
+);
+writeFileSync(
+  files.worker,
+  `import { parentPort } from 'node:worker_threads';
+   parentPort.on('message', (m) => {
+     if (m.type === 'stop') process.exit(0);
+     if (m.type === 'dump') return parentPort.postMessage({ type: 'dump', id: m.id, rows: [] });
+     if (m.ops.some((op) => op.op === 'port' && op.port.name === 'crash')) throw new Error('told to');
+     parentPort.postMessage({ type: 'applied', id: m.id });
+   });
+   parentPort.postMessage({ type: 'ready' });`,
+);
+
+const diary = (): { open: Map<number, string>; told: string[] } =>
+  ((globalThis as Record<string, unknown>).twillDiary ?? { open: new Map(), told: [] }) as never;
+const names = (): string[] => [...diary().open.values()].sort();
+
+function status(): Promise<{ ports: { name: string }[] } | null> {
+  return new Promise((resolve) => {
+    get({ socketPath: socket, path: '/v1/status', agent: false }, (response) => {
+      let text = '';
+      response.on('data', (chunk) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve(JSON.parse(text)));
+    }).on('error', () => resolve(null));
+  });
+}
+
+async function portsAre(...expected: string[]): Promise<void> {
+  await vi.waitFor(
+    async () => expect((await status())?.ports.map((p) => p.name).sort()).toEqual(expected),
+    5000,
+  );
+}
+
+const start = (): Promise<number> =>
+  runDaemon({ paths: [files.base], socket, logLevel: 'silent', workerEntry: pathToFileURL(files.worker) });
+
+const write = (...documents: string[]): void => writeFileSync(files.base, documents.join('---\n'));
+const web = port('web', '10.77.0.11');
+
+let printed: string[];
+let listeners: number;
+
+beforeEach(() => {
+  process.env.TWILL_ADDON = files.addon;
+  process.env.NOTIFY_SOCKET = '/fake';
+  printed = [];
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => printed.push(String(text)) > 0);
+  listeners = process.listenerCount('SIGTERM');
+  write(HOST, network(), web);
+  diary().told.length = 0;
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  delete process.env.NOTIFY_SOCKET;
+  expect(diary().open.size).toBe(0);
+  expect(existsSync(socket)).toBe(false);
+  expect(process.listenerCount('SIGTERM')).toBe(listeners);
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('a daemon', () => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    it(`says it is ready and leaves nothing behind on ${signal}`, async () => {
+      const done = start();
+      await portsAre('web');
+      expect(names()).toEqual(['if-web', 'udp', 'wake']);
+      await vi.waitFor(() => expect(diary().told).toEqual(['READY=1']));
+      process.emit(signal);
+      expect(await done).toBe(0);
+      expect(diary().told).toEqual(['READY=1', 'STOPPING=1']);
+    });
+  }
+
+  it('reads its files again on SIGHUP; a bad file changes nothing', async () => {
+    const done = start();
+    await portsAre('web');
+    write(HOST, network(), web, port('db', '10.77.0.12'));
+    process.emit('SIGHUP');
+    await portsAre('db', 'web');
+    write(HOST, network(), 'kind: [');
+    process.emit('SIGHUP');
+    await vi.waitFor(() => expect(diary().told.filter((line) => line === 'READY=1')).toHaveLength(3));
+    await portsAre('db', 'web');
+    rmSync(files.base);
+    process.emit('SIGHUP');
+    await vi.waitFor(() => expect(diary().told.filter((line) => line === 'READY=1')).toHaveLength(4));
+    await portsAre('db', 'web');
+    write(HOST, network());
+    process.emit('SIGHUP');
+    await portsAre();
+    expect(diary().told.slice(0, 3)).toEqual(['READY=1', 'RELOADING=1', 'READY=1']);
+    process.emit('SIGTERM');
+    expect(await done).toBe(0);
+  });
+
+  it('ends with 70 when its worker dies, with everything closed', async () => {
+    const done = start();
+    await portsAre('web');
+    write(HOST, network(), web, port('crash', '10.77.0.13'));
+    process.emit('SIGHUP');
+    expect(await done).toBe(70);
+  });
+
+  it('ends with 1 when the worker dies at the start', async () => {
+    write(HOST, network(), port('crash', '10.77.0.13'));
+    expect(await start()).toBeGreaterThan(0);
+  });
+
+  it('refuses bad files with every error and touches nothing', async () => {
+    write(HOST, network(), web.replace('blue', 'green'), 'kind: Pot\n');
+    expect(await start()).toBe(1);
+    expect(printed.length).toBeGreaterThanOrEqual(1);
+    for (const line of printed) expect(line).toMatch(/base\.yaml:\d+:\d+: .+\n$/);
+    expect(diary().told).toEqual([]);
+  });
+
+  it('refuses to start beside a live one, which goes on', async () => {
+    const done = start();
+    await portsAre('web');
+    expect(await start()).toBe(1);
+    expect(printed).toEqual([`another twill daemon (pid ${process.pid}) is running on ${socket}\n`]);
+    await portsAre('web');
+    process.emit('SIGTERM');
+    expect(await done).toBe(0);
+  });
+
+  it('removes the socket a dead one left', async () => {
+    await staleSocket();
+    const done = start();
+    await portsAre('web');
+    process.emit('SIGTERM');
+    expect(await done).toBe(0);
+  });
+});
+
+/** A socket file whose listener is dead: the holder is ended without the chance to remove it. */
+async function staleSocket(): Promise<void> {
+  const code = `require('net').createServer().listen(${JSON.stringify(socket)}, () => process.kill(process.pid, 'SIGKILL'))`;
+  await new Promise((resolve) => execFile(process.execPath, ['-e', code], resolve));
+  expect(existsSync(socket)).toBe(true);
+}
+
+describe('sd_notify', () => {
+  it('a supervisor that went away is no error', () => {
+    const native: Pick<Native, 'notify'> = {
+      notify: () => {
+        throw new Error('ECONNREFUSED');
+      },
+    };
+    new Supervisor(native, '/gone').ready('x');
+    new Supervisor(native, '').ready('x');
+  });
+});
