@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { Usage } from '../failure.ts';
 import type { Outcome } from '../run.ts';
+import { packageRoot } from '../version.ts';
 
 interface Options {
   readonly keep?: boolean;
@@ -28,9 +29,7 @@ export function registerDemo(program: Command, context: Context, outcome: Outcom
       }
       const { runDemo } = await import('../../demo/demo.ts');
       const kept = context.env.KEEP ?? '';
-      outcome.code = await runDemo({
-        keep: options.keep ?? (kept !== '' && kept !== '0'),
-        output: context.stdout,
-      });
+      const keep = options.keep ?? (kept !== '' && kept !== '0');
+      outcome.code = await runDemo({ keep, output: context.stdout, root: packageRoot() });
     });
 }
