@@ -142,7 +142,14 @@ class Daemon {
     const prober = new Prober({
       echo: await openEcho(),
       linkMtu: (address) => this.#native.routeTo(address).mtu,
-      onPathMtu: (peer, pathMtu) => this.#limitPath(peer, pathMtu),
+      onPathMtu: (peer, pathMtu) => {
+        this.#log.info({ peer, pathMtu }, 'path MTU');
+        this.#limitPath(peer, pathMtu);
+      },
+      onReachable: (peer, reachable) => {
+        if (reachable) this.#log.info({ peer }, 'peer answers');
+        else this.#log.warn({ peer }, 'peer does not answer ICMP echo');
+      },
     });
     this.#prober = prober;
     const manager = new Manager({

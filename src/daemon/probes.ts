@@ -29,6 +29,8 @@ export interface ProberOptions {
   readonly linkMtu: (address: string) => number;
   /** Called when the usable path MTU of a peer changed; null = no limit known. */
   readonly onPathMtu: (peer: string, pathMtu: number | null) => void;
+  /** Called when a peer answers for the first time, stops answering, or answers again. */
+  readonly onReachable?: (peer: string, reachable: boolean) => void;
   /** Shorter in tests. */
   readonly probeMs?: number;
   readonly discoverMs?: number;
@@ -156,15 +158,21 @@ export class Prober {
       if (path.closed) return;
       if (result.kind !== 'reply') {
         path.misses++;
-        if (path.misses >= MISSES) path.reachable = 'no';
+        if (path.misses >= MISSES) this.#judge(path, 'no');
         return;
       }
       path.misses = 0;
       path.rtt = Math.round(result.rtt * 1000) / 1000;
       const first = path.reachable !== 'yes';
-      path.reachable = 'yes';
+      this.#judge(path, 'yes');
       if (first) void this.#discover(path);
     });
+  }
+
+  #judge(path: Path, reachable: 'yes' | 'no'): void {
+    if (path.reachable === reachable) return;
+    path.reachable = reachable;
+    this.#options.onReachable?.(path.target.name, reachable === 'yes');
   }
 
   async #discover(path: Path): Promise<void> {

@@ -29,17 +29,19 @@ afterEach(() => prober?.close());
 
 function watch(echo: Pinger | string, linkMtu = 1500) {
   const limits: (number | null)[] = [];
+  const turns: boolean[] = [];
   prober = new Prober({
     echo,
     linkMtu: () => linkMtu,
     onPathMtu: (_peer, mtu) => limits.push(mtu),
+    onReachable: (_peer, reachable) => turns.push(reachable),
     probeMs: 10,
     discoverMs: 40,
     timeoutMs: 5,
   });
   prober.setTargets([{ name: 'beta', address: '192.0.2.2' }]);
   const running = prober;
-  return { limits, state: () => running.state('beta'), prober: running };
+  return { limits, turns, state: () => running.state('beta'), prober: running };
 }
 
 const until = async (condition: () => boolean): Promise<void> => {
@@ -50,7 +52,7 @@ const until = async (condition: () => boolean): Promise<void> => {
 describe('reachability', () => {
   it('is unknown, then yes with a round-trip time, then no after three misses, then yes again', async () => {
     const path = new FakePath();
-    const { state } = watch(path);
+    const { state, turns } = watch(path);
     expect(state()).toEqual({ reachable: 'unknown', rtt: null, pathMtu: null });
     await until(() => state().reachable === 'yes');
     expect(state().rtt).toBe(1.25);
@@ -58,6 +60,7 @@ describe('reachability', () => {
     await until(() => state().reachable === 'no');
     path.up = true;
     await until(() => state().reachable === 'yes');
+    expect(turns).toEqual([true, false, true]);
   });
 
   it('is not lost with single packets', async () => {
