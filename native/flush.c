@@ -20,7 +20,7 @@
 #define UDP_SEGMENT 103
 #endif
 
-/* 65,535 minus IP and UDP headers; the IPv6 figure leaves room for the kernel to treat it as IPv4. */
+/* 65,535 minus IP and UDP headers. */
 #define PAYLOAD_MAX_4 65507
 #define PAYLOAD_MAX_6 65487
 
@@ -164,10 +164,12 @@ static void control(struct messages *m, int i, int family, int32_t tos, int32_t 
 
 /*
  * Sends messages [0, count) of one socket. An ICMP error that came back earlier is reported by the next
- * send, whatever that sends: one repetition tells it from a failure of this message.
+ * send, whatever that sends: one repetition tells it from a failure of this message. A full queue stays full
+ * for the rest of the batch.
  * @param status one entry per message
+ * @param together the messages are parts of one frame: the first failure fails the rest unsent
  */
-static void send_all(int fd, struct mmsghdr *msg, int count, int32_t *status)
+static void send_all(int fd, struct mmsghdr *msg, int count, int32_t *status, bool together)
 {
   bool repeated = false;
   for (int at = 0; at < count;) {
@@ -185,9 +187,8 @@ static void send_all(int fd, struct mmsghdr *msg, int count, int32_t *status)
     repeated = false;
     int32_t why = status_of(errno);
     status[at++] = why;
-    /* A full queue stays full for the rest of the batch. */
-    if (why == TX_BUSY)
-      while (at < count) status[at++] = TX_BUSY;
+    if (why == TX_BUSY || together)
+      while (at < count) status[at++] = why;
   }
 }
 
@@ -196,7 +197,7 @@ static void post(struct card *c)
   struct outbox *o = &c->out;
   if (o->count == 0) return;
   int32_t status[BATCH];
-  send_all(o->fd, o->m.msg, o->count, status);
+  send_all(o->fd, o->m.msg, o->count, status, false);
   for (int i = 0; i < o->count; i++) c->field[TX_STATUS][o->request[i]] = status[i];
   o->count = 0;
 }
@@ -234,7 +235,7 @@ static void build(struct card *c, const struct plan *p, int32_t first, int32_t c
   }
 }
 
-/* One datagram per segment. @returns the first status that is not TX_SENT. */
+/* One datagram per segment. @returns TX_SENT, or why one of them failed. */
 static int32_t ship_singly(struct card *c, int fd, int family, int32_t tos, int32_t count, union any_address *to,
                            socklen_t size)
 {
@@ -244,10 +245,8 @@ static int32_t ship_singly(struct card *c, int fd, int family, int32_t tos, int3
     point(m, i, &m->iov[2 * i], 2, to, size);
     control(m, i, family, tos, 0);
   }
-  send_all(fd, m->msg, count, status);
-  for (int32_t i = 0; i < count; i++)
-    if (status[i] != TX_SENT) return status[i];
-  return TX_SENT;
+  send_all(fd, m->msg, count, status, true);
+  return status[count - 1];
 }
 
 /* All segments in one system call, the kernel splits them (udp(7), UDP_SEGMENT). @returns 0 or an errno. */

@@ -103,6 +103,18 @@ int netlink_change(int nl, int index, const uint8_t *mac, uint32_t mtu, struct f
               mac[5], mtu);
 }
 
+int netlink_move(int nl, int index, int netns, const char *name, struct failure *f)
+{
+  struct request q;
+  struct reply r;
+  struct ifinfomsg *i = begin(&q, RTM_NEWLINK, NLM_F_ACK, sizeof *i);
+  i->ifi_index = index;
+  attribute(&q, IFLA_NET_NS_FD, &netns, sizeof netns);
+  attribute(&q, IFLA_IFNAME, name, strlen(name) + 1);
+  int why = ask(nl, &q, &r);
+  return why ? fail(f, why, "move link to another namespace as %s", name) : 0;
+}
+
 int netlink_up(int nl, int index, struct failure *f)
 {
   struct request q;

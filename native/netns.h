@@ -4,11 +4,14 @@
 
 #include "failure.h"
 
+/* A descriptor of the namespace at `path`, to be closed; -1 with `f` filled. */
+int netns_open(const char *path, struct failure *f);
+
 /*
- * Moves the calling thread into the namespace at `path`; NULL stays. Every success is paired with
- * netns_leave(). @returns the way back (-1 when it stayed), or -2 with `f` filled.
+ * Moves the calling thread into a namespace; `path` is for the message. Every success is paired with
+ * netns_leave(). @returns the way back, or -1 with `f` filled.
  */
-int netns_enter(const char *path, struct failure *f);
+int netns_enter(int there, const char *path, struct failure *f);
 
 /* Goes back. Never fails: a thread stuck in a foreign namespace would act there, so that aborts. */
 void netns_leave(int back);

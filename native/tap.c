@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "netlink.h"
@@ -44,7 +46,7 @@ static int negotiate(int fd, struct failure *f)
   return fail(f, errno, "TUNSETOFFLOAD");
 }
 
-/* Opens a device of that name in the calling thread's namespace: a tun file belongs to its opener's. */
+/* Opens a new device in the calling thread's namespace. */
 static int open_tap(const char *name, struct failure *f)
 {
   /* Nonblocking from the start, and no TUNSETSNDBUF ever: either would lose tun's cheap path for small frames. */
@@ -58,7 +60,49 @@ static int open_tap(const char *name, struct failure *f)
     close(fd);
     return -1;
   }
-  return fd;
+  if (negotiate(fd, f) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+/*
+ * A tun file holds a reference on the namespace it was opened in: opened inside the container's, it would
+ * keep that alive, and its deletion would go unnoticed. So the device is made here under a passing name and
+ * moved; afterwards the container's namespace dies as usual and takes the device with it.
+ */
+static int open_and_move(const struct tap_options *o, int netns, struct failure *f)
+{
+  char passing[IFNAMSIZ];
+  int fd = -1;
+  for (int tries = 0; fd < 0 && tries < 8; tries++) {
+    uint32_t number = 0;
+    if (getrandom(&number, sizeof number, 0) < 0) return fail(f, errno, "getrandom");
+    snprintf(passing, sizeof passing, "twtap%08x", number);
+    fd = open_tap(passing, f);
+    if (fd < 0 && f->number != EEXIST) return -1;
+  }
+  if (fd < 0) return -1;
+  struct link link;
+  int nl = netlink_open(f);
+  bool done = nl >= 0 && netlink_link(nl, passing, 0, &link, f) == 0 &&
+              netlink_move(nl, link.index, netns, o->name, f) == 0;
+  if (nl >= 0) close(nl);
+  if (done) return fd;
+  if (f->number == EEXIST)
+    fail(f, EEXIST, "create TAP %s", o->name);
+  else
+    fail(f, f->number, "move TAP %s to %s", o->name, o->netns);
+  close(fd);
+  return -1;
+}
+
+/* The steps know the link by index only: the message gains its name here. */
+static void name_link(struct failure *f, const char *name)
+{
+  struct failure whole;
+  if (strstr(f->attempt, name)) return;
+  fail(&whole, f->number, "%.200s on %s", f->attempt, name);
+  *f = whole;
 }
 
 static int configure(const struct tap_options *o, int nl, int *index, struct failure *f)
@@ -75,36 +119,35 @@ static int configure(const struct tap_options *o, int nl, int *index, struct fai
   return 0;
 }
 
-/* The steps know the link by index only: the message gains its name here. */
-static void name_link(struct failure *f, const char *name)
+static int configure_here(const struct tap_options *o, int *index, struct failure *f)
 {
-  size_t at = strlen(f->attempt);
-  if (strstr(f->attempt, name)) return;
-  struct failure whole;
-  fail(&whole, f->number, "%.*s on %s", (int)(at < 200 ? at : 200), f->attempt, name);
-  *f = whole;
+  int nl = netlink_open(f);
+  if (nl < 0) return -1;
+  int done = configure(o, nl, index, f);
+  close(nl);
+  if (done < 0) name_link(f, o->name);
+  return done;
 }
 
-static int create_here(const struct tap_options *o, int *index, struct failure *f)
+static int configure_there(const struct tap_options *o, int netns, int *index, struct failure *f)
 {
-  int fd = open_tap(o->name, f);
-  if (fd < 0) return -1;
-  int nl = netlink_open(f);
-  bool done = nl >= 0 && negotiate(fd, f) == 0 && configure(o, nl, index, f) == 0;
-  if (nl >= 0) close(nl);
-  if (done) return fd;
-  name_link(f, o->name);
-  close(fd);
-  return -1;
+  int back = netns_enter(netns, o->netns, f);
+  if (back < 0) return -1;
+  int done = configure_here(o, index, f);
+  netns_leave(back);
+  return done;
 }
 
 int tap_create(const struct tap_options *o, int *index, struct failure *f)
 {
-  int back = netns_enter(o->netns, f);
-  if (back < -1) return -1;
-  int fd = create_here(o, index, f);
-  netns_leave(back);
-  return fd;
+  int netns = -1;
+  if (o->netns && (netns = netns_open(o->netns, f)) < 0) return -1;
+  int fd = o->netns ? open_and_move(o, netns, f) : open_tap(o->name, f);
+  int done = fd < 0 ? -1 : o->netns ? configure_there(o, netns, index, f) : configure_here(o, index, f);
+  if (netns >= 0) close(netns);
+  if (done == 0) return fd;
+  if (fd >= 0) close(fd);
+  return -1;
 }
 
 static int set_mtu_here(const char *name, int mtu, struct failure *f)
@@ -119,11 +162,19 @@ static int set_mtu_here(const char *name, int mtu, struct failure *f)
   return done;
 }
 
-int link_set_mtu(const char *netns, const char *name, int mtu, struct failure *f)
+static int set_mtu_there(const char *netns, const char *name, int mtu, struct failure *f)
 {
-  int back = netns_enter(netns, f);
-  if (back < -1) return -1;
+  int there = netns_open(netns, f);
+  if (there < 0) return -1;
+  int back = netns_enter(there, netns, f);
+  close(there);
+  if (back < 0) return -1;
   int done = set_mtu_here(name, mtu, f);
   netns_leave(back);
   return done;
+}
+
+int link_set_mtu(const char *netns, const char *name, int mtu, struct failure *f)
+{
+  return netns ? set_mtu_there(netns, name, mtu, f) : set_mtu_here(name, mtu, f);
 }

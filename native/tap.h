@@ -1,4 +1,4 @@
-/* Creating a container's interface: a TAP made inside its namespace. */
+/* Creating a container's interface: a TAP that ends up in its namespace. */
 #ifndef TWILL_TAP_H
 #define TWILL_TAP_H
 
