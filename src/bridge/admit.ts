@@ -36,11 +36,16 @@ export class Admit {
     const { packets } = this;
     const { slots } = burst;
     let kept = 0;
+    burst.toGateway = 0;
     for (let i = 0; i < burst.count; i++) {
       const slot = slots[i]!;
       const reason = this.judge(slot);
-      if (reason === Drop.NONE) slots[kept++] = slot;
-      else packets.drop(slot, reason);
+      if (reason !== Drop.NONE) {
+        packets.drop(slot, reason);
+        continue;
+      }
+      if ((packets.flags[slot]! & Flag.TO_GATEWAY) !== 0) burst.toGateway++;
+      slots[kept++] = slot;
     }
     burst.count = kept;
   }

@@ -126,6 +126,12 @@ export const FIELDS = {
 
 export type Field = keyof typeof FIELDS;
 
+/**
+ * Bytes between columns beyond their length. 1024 slots make a column 4096 bytes, and addresses 4096 apart share
+ * a set of the L1 cache: without a stagger the columns of one slot would evict each other.
+ */
+export const STAGGER_BYTES = 320;
+
 /** Byte offsets of every field in `FIELDS` order, then of the arena, then the region's size. Each 64-aligned. */
 export function cardOffsets(): Int32Array {
   const names = Object.keys(FIELDS) as Field[];
@@ -133,7 +139,7 @@ export function cardOffsets(): Int32Array {
   let at = 0;
   names.forEach((name, i) => {
     offsets[i] = at;
-    at = (at + FIELDS[name] * 4 + 63) & ~63;
+    at = (at + FIELDS[name] * 4 + STAGGER_BYTES + 63) & ~63;
   });
   at = (at + 4095) & ~4095;
   offsets[names.length] = at;

@@ -135,14 +135,14 @@ export class Pipeline {
     for (let i = 0; i < tunnel.count; i++) burst.push(tunnel.slots[i]!);
 
     parse(this.packets, burst);
-    this.inner.run(burst);
+    if (tunnel.count > 0) this.inner.run(burst);
     this.admit.run(burst);
-    this.guard.run(burst);
+    if (burst.arps > 0) this.guard.run(burst);
     this.learn.run(burst, now);
-    this.arp.run(burst, now);
-    this.router.receive(burst, now);
+    if (burst.arps > 0) this.arp.run(burst, now);
+    if (burst.toGateway > 0) this.router.receive(burst, now);
     this.translate.run(burst, now);
-    this.router.route(burst, now);
+    if (burst.toGateway > 0) this.router.route(burst, now);
     this.router.resume(burst);
     this.forward.run(burst, now);
 

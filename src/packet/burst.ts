@@ -4,6 +4,10 @@ import { BURST } from '../card/layout.ts';
 export class Burst {
   readonly slots: Int32Array;
   count = 0;
+  /** ARP frames among those parsed: stages for ARP are skipped when there are none. */
+  arps = 0;
+  /** Frames addressed to the gateway among those admitted; likewise. */
+  toGateway = 0;
 
   constructor(readonly capacity = BURST) {
     this.slots = new Int32Array(capacity);

@@ -1,4 +1,4 @@
-import { type CardMemory, Control, SLOTS } from '../card/layout.ts';
+import { type CardMemory, Control, SLOTS, STAGGER_BYTES } from '../card/layout.ts';
 import { COUNTER_FIELDS, Counter, type Counters, GATEWAY } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 
@@ -44,21 +44,23 @@ export class Packets {
   readonly bytes: Uint8Array;
   readonly view: DataView;
 
-  readonly network = new Int32Array(SLOTS);
-  readonly source = new Int32Array(SLOTS);
-  readonly flags = new Int32Array(SLOTS);
-  readonly etherType = new Int32Array(SLOTS);
-  readonly dstHi = new Int32Array(SLOTS);
-  readonly dstLo = new Int32Array(SLOTS);
-  readonly srcHi = new Int32Array(SLOTS);
-  readonly srcLo = new Int32Array(SLOTS);
-  readonly l3 = new Int32Array(SLOTS);
-  readonly l4 = new Int32Array(SLOTS);
-  readonly protocol = new Int32Array(SLOTS);
+  private readonly own = new ArrayBuffer(16 * (SLOTS * 4 + STAGGER_BYTES));
+  private columns = 0;
+  readonly network = this.column();
+  readonly source = this.column();
+  readonly flags = this.column();
+  readonly etherType = this.column();
+  readonly dstHi = this.column();
+  readonly dstLo = this.column();
+  readonly srcHi = this.column();
+  readonly srcLo = this.column();
+  readonly l3 = this.column();
+  readonly l4 = this.column();
+  readonly protocol = this.column();
   /** Flow whose DNAT this packet went through, row + 1; 0 = none. */
-  readonly flow = new Int32Array(SLOTS);
+  readonly flow = this.column();
   /** Next slot of a waiting queue (neigh/neighbors.ts). */
-  readonly link = new Int32Array(SLOTS);
+  readonly link = this.column();
 
   private readonly free: Int32Array;
   private readonly control: Int32Array;
@@ -81,6 +83,10 @@ export class Packets {
     this.control = memory.control;
     this.values = counters.values;
     this.drops = counters.drops;
+  }
+
+  private column(): Int32Array {
+    return new Int32Array(this.own, this.columns++ * (SLOTS * 4 + STAGGER_BYTES), SLOTS);
   }
 
   /** A free slot, or −1. The caller fills every column. */

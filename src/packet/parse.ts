@@ -18,6 +18,7 @@ export function parse(packets: Packets, burst: Burst): void {
   const { slots } = burst;
   const { fault } = packets.memory;
   let kept = 0;
+  burst.arps = 0;
   for (let i = 0, n = Math.min(burst.count, BURST); i < n; i++) {
     const slot = slots[i]!;
     if (fault[slot] !== Fault.NONE) {
@@ -26,6 +27,7 @@ export function parse(packets: Packets, burst: Burst): void {
       packets.drop(slot, Drop.SHORT_FRAME); // B20
     } else {
       parseFrame(packets, slot);
+      if (packets.etherType[slot] === EtherType.ARP) burst.arps++;
       slots[kept++] = slot;
     }
   }

@@ -1,0 +1,224 @@
+/**
+ * Logic per frame, in memory: what the TypeScript of the packet path costs without any system call.
+ *
+ * Each number is (time of a burst through the whole pipeline − time of the replay card alone) / frames, measured
+ * with the benchmark package. Scenes differ by one thing each, so that a stage's price is a difference of rows.
+ */
+import Benchmark from 'benchmark';
+import { BURST, Control } from '../src/card/layout.ts';
+import type { MemoryFrame } from '../src/card/memory-card.ts';
+import type { Op } from '../src/dataplane/config.ts';
+import { Dataplane } from '../src/dataplane/dataplane.ts';
+import { Counters } from '../src/telemetry/counters.ts';
+import { DROP_REASONS, Drop } from '../src/telemetry/drop.ts';
+import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, service } from '../test/fabric.ts';
+import { ethernet, ip4, mac, tcp, udp, vxlan } from '../test/frames.ts';
+import { ReplayCard } from '../test/replay-card.ts';
+
+const SEED = 0x5eed;
+const DEVICE = { a: 10, b: 11, underlay: 900 };
+
+export interface PipelineResult {
+  scene: string;
+  flows: number;
+  nsPerFrame: number;
+  /** Relative margin of error of the measurement, percent. */
+  margin: number;
+}
+
+interface Scene {
+  name: string;
+  flows: number;
+  ops: Op[];
+  /** Frames that are replayed for ever; the first pass warms up and opens the flows. */
+  frames: MemoryFrame[];
+}
+
+const clientIp = (i: number): string => `10.${77 + (i >>> 16)}.${(i >>> 8) & 255}.${i & 255}`;
+
+function standing(maxFlows = 1 << 21): Op[] {
+  const wide = [{ address: address4('10.64.0.0'), prefix: 96 + 10, gateway: address4(IPS.gateway) }];
+  return [
+    { op: 'host', host: { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789], maxFlows } },
+    { op: 'network', network: network({ subnets: wide }) },
+    {
+      op: 'peer',
+      peer: peer('p', { static: [{ network: 0, mac: macOf(MACS.far), address: address4(IPS.far) }] }),
+    },
+    { op: 'port', port: port('a', { antiSpoof: 'mac' }) },
+    { op: 'port', port: port('b', { antiSpoof: 'mac' }) },
+    { op: 'service', service: service({ backends: [{ address: address4(IPS.b), port: 8080 }] }) },
+    {
+      op: 'service',
+      service: service({ id: 1, protocol: 17, backends: [{ address: address4(IPS.b), port: 53 }] }),
+    },
+  ];
+}
+
+/** `count` UDP flows a → b or a → far, told apart by ports. */
+function plain(count: number, dst: string, to: string): MemoryFrame[] {
+  return Array.from({ length: count }, (_, i) => ({
+    device: DEVICE.a,
+    bytes: ethernet(
+      { src: MACS.a, dst },
+      udp({ from: IPS.a, to, sport: 1024 + (i % 60000), dport: 1 + (i >>> 16) }),
+    ),
+  }));
+}
+
+/** One frame per client: datagrams of `count` flows to a UDP service, or the SYNs of as many connections. */
+function toService(count: number, protocol: 'tcp' | 'udp'): MemoryFrame[] {
+  const ends = { from: IPS.a, to: '10.96.0.10', sport: 1, dport: 80 };
+  const template = ethernet({ src: MACS.a, dst: MACS.gateway }, protocol === 'udp' ? udp(ends) : tcp(ends));
+  return Array.from({ length: count }, (_, i) => {
+    const bytes = template.slice();
+    bytes.set(ip4(clientIp(256 + (i % 65536))), 26);
+    bytes.set([4 + (i >>> 16), i & 255], 34);
+    return { device: DEVICE.a, bytes };
+  });
+}
+
+function shuffle<T>(items: T[]): T[] {
+  let state = SEED;
+  for (let i = items.length - 1; i > 0; i--) {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    const j = state % (i + 1);
+    [items[i], items[j]] = [items[j]!, items[i]!];
+  }
+  return items;
+}
+
+function scenes(most: number): Scene[] {
+  const inner = ethernet(
+    { src: MACS.far, dst: MACS.a },
+    udp({ from: IPS.far, to: IPS.a, sport: 1, dport: 2 }),
+  );
+  const datagram = {
+    device: DEVICE.underlay,
+    bytes: vxlan({ vni: 42 }, inner),
+    remote: address4(PEER_ADDRESSES.p),
+  };
+  const withoutServices = standing().filter((op) => op.op !== 'service');
+  const list: Scene[] = [];
+  for (const flows of [1, most]) {
+    list.push(
+      { name: 'bridge hit', flows, ops: withoutServices, frames: shuffle(plain(flows, MACS.b, IPS.b)) },
+      {
+        name: 'bridge hit + VXLAN encap',
+        flows,
+        ops: withoutServices,
+        frames: shuffle(plain(flows, MACS.far, IPS.far)),
+      },
+    );
+    if (flows === 1)
+      list.push({ name: 'VXLAN decap + bridge hit', flows, ops: withoutServices, frames: [datagram] });
+    list.push({
+      name: 'ClusterIP flow hit',
+      flows,
+      ops: standing(),
+      frames: shuffle(toService(flows, 'udp')),
+    });
+  }
+  list.push({
+    name: 'ClusterIP new flow',
+    flows: most,
+    ops: standing(),
+    frames: shuffle(toService(most, 'tcp')),
+  });
+  list.push({
+    name: 'bridge hit, 8000 MACs',
+    flows: 8000,
+    ops: [
+      ...withoutServices.filter((op) => op.op !== 'peer'),
+      {
+        op: 'peer',
+        peer: peer('p', {
+          static: Array.from({ length: 8000 }, (_, i) => ({
+            network: 0,
+            mac: { hi: 0x0202, lo: i },
+            address: null,
+          })),
+        }),
+      },
+    ],
+    frames: shuffle(
+      Array.from({ length: 8000 }, (_, i) => ({
+        device: DEVICE.a,
+        bytes: Uint8Array.from([
+          0x02,
+          0x02,
+          0,
+          0,
+          i >>> 8,
+          i & 255,
+          ...mac(MACS.a),
+          8,
+          0,
+          ...udp({ from: IPS.a, to: IPS.far, sport: 1, dport: 2 }),
+        ]),
+      })),
+    ),
+  });
+  return list;
+}
+
+function make(scene: Scene, frames: MemoryFrame[]): { card: ReplayCard; dataplane: Dataplane } {
+  // A burst is always full: one flow means BURST copies of its frame.
+  const full =
+    frames.length >= BURST ? frames : Array.from({ length: BURST }, (_, i) => frames[i % frames.length]!);
+  const card = new ReplayCard(full);
+  const dataplane = new Dataplane(card, new Counters(), SEED);
+  dataplane.apply(scene.ops);
+  return { card, dataplane };
+}
+
+/** Time per call of `run`, ns. */
+function time(run: () => void, seconds: number): { ns: number; margin: number } {
+  const bench = new Benchmark('', run, { maxTime: seconds, minSamples: 20 }).run({ async: false });
+  return { ns: bench.stats.mean * 1e9, margin: bench.stats.rme };
+}
+
+function measure(scene: Scene, seconds: number): PipelineResult {
+  const { dataplane } = make(scene, scene.frames);
+  const pass = Math.max(4096, Math.ceil(scene.frames.length / BURST));
+  for (let i = 0; i < pass; i++) dataplane.turn();
+  const isOpening = scene.name === 'ClusterIP new flow';
+  const result = isOpening ? timeNewFlows(scene) : time(() => dataplane.turn(), seconds);
+  const { card: bare } = make(scene, scene.frames);
+  const baseline = time(() => {
+    const count = bare.poll();
+    bare.memory.control[Control.FREE_COUNT]! += count;
+  }, seconds / 2);
+  for (let reason = 1; reason < Drop.COUNT; reason++) {
+    let count = 0;
+    for (let i = reason; i < dataplane.counters.drops.length; i += Drop.COUNT)
+      count += dataplane.counters.drops[i]!;
+    if (count > 0) throw new Error(`${scene.name}: ${count} frames dropped as ${DROP_REASONS[reason]!.name}`);
+  }
+  return {
+    scene: scene.name,
+    flows: scene.flows,
+    nsPerFrame: (result.ns - baseline.ns) / BURST,
+    margin: result.margin,
+  };
+}
+
+/** New flows can be opened once per table: the time of one pass over all of them, per burst. */
+function timeNewFlows(scene: Scene): { ns: number; margin: number } {
+  const runs: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const { dataplane } = make(scene, scene.frames);
+    const turns = Math.floor(scene.frames.length / BURST);
+    const start = process.hrtime.bigint();
+    for (let t = 0; t < turns; t++) dataplane.turn();
+    runs.push(Number(process.hrtime.bigint() - start) / turns);
+  }
+  runs.sort((a, b) => a - b);
+  const median = runs[2]!;
+  return { ns: median, margin: ((runs[4]! - runs[0]!) / median) * 50 };
+}
+
+/** @param most flows in the large scenes; @param seconds per measurement. */
+export function runPipelineBench(most = 1_000_000, seconds = 0.5): PipelineResult[] {
+  return scenes(most).map((scene) => measure(scene, seconds));
+}
