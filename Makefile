@@ -1,0 +1,66 @@
+# The one entry for people and CI. Every target does its own set-up; `make help` lists them.
+ARGS    ?=
+SOURCES := $(shell find src bench test -name '*.ts' 2>/dev/null)
+NATIVE  := $(wildcard native/*.c native/*.h native/Makefile)
+PREFIX  ?= /usr/local
+SHARE   := $(DESTDIR)$(PREFIX)/lib/twill
+# its start-up time is ours
+unexport NODE_EXTRA_CA_CERTS
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## two hosts and five pods on this machine: every path proved with real traffic (KEEP=1 leaves it up)
+	@scripts/setup.sh demo
+	@bin/twill demo $(ARGS)
+
+test: build ## every test, those in network namespaces included; ARGS="test/cli" for some
+	@scripts/setup.sh test
+	@node scripts/test.mjs $(ARGS)
+
+bench: build ## measure this machine: twill, the kernel and a bare C loop side by side
+	@scripts/setup.sh bench
+	@bin/twill bench $(ARGS)
+
+check: build ## format, lint, types, layers, C without a warning
+	@node_modules/.bin/biome ci
+	@$(MAKE) -s -B -C native EXTRA=-Werror
+	@sh -n bin/twill && sh -n scripts/setup.sh && bash -n .ci/run
+	@layers="$(wildcard test/layers.test.ts test/*/layers.test.ts)"; \
+	  [ -z "$$layers" ] || node_modules/.bin/vitest run --reporter=dot $$layers
+	@echo "check: clean"
+
+build: native/build/twill.node dist/.stamp ## the addon and the program
+
+node_modules/.stamp: package-lock.json
+	@scripts/setup.sh build
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+native/build/twill.node: node_modules/.stamp $(NATIVE)
+	@scripts/setup.sh build
+	@$(MAKE) -s -C native
+	@touch $@
+
+dist/.stamp: node_modules/.stamp tsconfig.json $(SOURCES)
+	@node_modules/.bin/tsc
+	@touch $@
+
+install: build ## copy the program to PREFIX (default /usr/local)
+	@mkdir -p $(SHARE)/bin $(SHARE)/dist $(SHARE)/native/build $(DESTDIR)$(PREFIX)/bin
+	@cp -R dist/src $(SHARE)/dist/
+	@cp -R examples package.json package-lock.json LICENSE $(SHARE)/
+	@cp native/build/twill.node $(SHARE)/native/build/
+	@cp bin/twill $(SHARE)/bin/
+	@cd $(SHARE) && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
+	@if [ -d node_modules/raw-socket/build ]; then cp -R node_modules/raw-socket/build $(SHARE)/node_modules/raw-socket/; fi
+	@ln -sf $(PREFIX)/lib/twill/bin/twill $(DESTDIR)$(PREFIX)/bin/twill
+	@echo "installed: $(DESTDIR)$(PREFIX)/bin/twill"
+
+uninstall: ## remove what install copied
+	@rm -rf $(SHARE) $(DESTDIR)$(PREFIX)/bin/twill
+
+clean: ## remove what build made
+	@rm -rf dist native/build
+
+.PHONY: help demo test bench check build install uninstall clean
