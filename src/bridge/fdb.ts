@@ -117,10 +117,10 @@ export class Fdb {
     if (this.insert(hi, lo, location, kind, 0) < 0) throw new RangeError('too many static FDB entries');
   }
 
-  /** Removes a static entry; the learned one it replaced does not come back (B9). */
-  removeStatic(hi: number, lo: number): void {
+  /** Removes a location's static entry; the learned one it replaced does not come back (B9). */
+  removeStatic(hi: number, lo: number, location: number): void {
     const row = this.find(hi, lo);
-    if (row >= 0 && this.kind[row] !== FdbKind.LEARNED) this.delete(row);
+    if (row >= 0 && this.kind[row] !== FdbKind.LEARNED && this.location[row] === location) this.delete(row);
   }
 
   /** Forgets every entry of a location that went away (B13), static ones included. */

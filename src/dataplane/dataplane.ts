@@ -158,7 +158,7 @@ export class Dataplane {
   private unlinkPort(config: PortConfig, flush: boolean): void {
     const { bridge, neighbors, portOfDevice, announcer } = this.pipeline;
     const fdb = bridge.fdbs[config.network]!;
-    fdb.removeStatic(config.mac.hi, config.mac.lo);
+    fdb.removeStatic(config.mac.hi, config.mac.lo, config.id);
     if (flush) fdb.flush(config.id);
     for (const address of config.addresses)
       neighbors.removePermanent(config.network, address, NeighborSource.PORT);
@@ -197,7 +197,7 @@ export class Dataplane {
   private unlinkPeer(old: PeerConfig, next: PeerConfig | null): void {
     const { bridge, neighbors } = this.pipeline;
     for (const entry of old.static) {
-      bridge.fdbs[entry.network]!.removeStatic(entry.mac.hi, entry.mac.lo);
+      bridge.fdbs[entry.network]!.removeStatic(entry.mac.hi, entry.mac.lo, old.id);
       if (entry.address) neighbors.removePermanent(entry.network, entry.address, NeighborSource.PEER);
     }
     for (const { network } of old.memberships) {
