@@ -185,3 +185,89 @@ export function checksumsAreRight(packet: ArrayLike<number>): boolean {
   if (protocol === 17 && l4[6] === 0 && l4[7] === 0) return true;
   return internetChecksum([...bytes.slice(12, 20), 0, protocol, ...u16(l4.length), ...l4]) === 0;
 }
+
+/** IPv6 address in full form: eight groups, or one `::`. */
+export function ip6(text: string): number[] {
+  const [head = '', tail] = text.split('::');
+  const groups = (part: string) => (part === '' ? [] : part.split(':').map((g) => Number.parseInt(g, 16)));
+  const left = groups(head);
+  const right = tail === undefined ? [] : groups(tail);
+  return [...left, ...new Array<number>(8 - left.length - right.length).fill(0), ...right].flatMap(u16);
+}
+
+export interface Ipv6Fields {
+  from: string;
+  to: string;
+  protocol: number;
+  trafficClass?: number;
+  hopLimit?: number;
+}
+
+export function ipv6(fields: Ipv6Fields, payload: ArrayLike<number>): number[] {
+  const { from, to, protocol, trafficClass = 0, hopLimit = 64 } = fields;
+  return [
+    ...u32((0x60000000 | (trafficClass << 20)) >>> 0),
+    ...u16(payload.length),
+    protocol,
+    hopLimit,
+    ...ip6(from),
+    ...ip6(to),
+    ...Array.from(payload),
+  ];
+}
+
+/** What a test asks of an IPv4 frame. Ports, flags and numbers are those of its TCP or UDP header, else 0. */
+export interface Ipv4View {
+  dst: string;
+  src: string;
+  from: string;
+  to: string;
+  tos: number;
+  ttl: number;
+  protocol: number;
+  sport: number;
+  dport: number;
+  /** Letters of TCP flags in the order F S R P A. */
+  flags: string;
+  seq: number;
+  ack: number;
+  /** ICMP type and code as "3/4". */
+  icmp: string;
+  /** The IPv4 packet without Ethernet header and padding. */
+  packet: Uint8Array;
+  /** What follows the 20-byte IPv4 header. */
+  body: Uint8Array;
+}
+
+export const macText = (bytes: ArrayLike<number>): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+
+export function readIpv4(frame: Uint8Array): Ipv4View {
+  const packet = frame.subarray(14, 14 + ((frame[16]! << 8) | frame[17]!));
+  const body = packet.subarray(20);
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const protocol = packet[9]!;
+  const isTcp = protocol === 6;
+  const hasPorts = isTcp || protocol === 17;
+  return {
+    dst: macText(frame.subarray(0, 6)),
+    src: macText(frame.subarray(6, 12)),
+    from: packet.subarray(12, 16).join('.'),
+    to: packet.subarray(16, 20).join('.'),
+    tos: packet[1]!,
+    ttl: packet[8]!,
+    protocol,
+    sport: hasPorts ? view.getUint16(0) : 0,
+    dport: hasPorts ? view.getUint16(2) : 0,
+    flags: isTcp ? [...'FSRPA'].filter((_, bit) => (body[13]! >> bit) & 1).join('') : '',
+    seq: isTcp ? view.getUint32(4) : 0,
+    ack: isTcp ? view.getUint32(8) : 0,
+    icmp: protocol === 1 ? `${body[0]}/${body[1]}` : '',
+    packet,
+    body,
+  };
+}
+
+/** The folded, not complemented pseudo-header sum that stands in a partial checksum (N42). */
+export const partialSum = (from: string, to: string, protocol: number, length: number): number =>
+  ~internetChecksum([...ip4(from), ...ip4(to), 0, protocol, ...u16(length)]) & 0xffff;
