@@ -99,12 +99,12 @@ export class Lab {
     await this.ip(null, 'link', 'add', ...end(a), 'type', 'veth', 'peer', ...end(b));
     for (const side of [a, b]) {
       if (side.mtu !== undefined) {
-        await this.ip(side.namespace, 'link', 'set', side.name, 'mtu', String(side.mtu));
+        await this.ip(side.namespace, 'link', 'set', 'dev', side.name, 'mtu', String(side.mtu));
       }
       if (side.address !== undefined) {
         await this.ip(side.namespace, 'address', 'add', side.address, 'dev', side.name, 'nodad');
       }
-      await this.ip(side.namespace, 'link', 'set', side.name, 'up');
+      await this.ip(side.namespace, 'link', 'set', 'dev', side.name, 'up');
     }
   }
 
