@@ -21,10 +21,16 @@ const KINDS = Object.keys(ALIASES) as GetKind[];
 /** Resources, as opposed to live state: these can be deleted, and have an envelope. */
 export const RESOURCE_KINDS: readonly GetKind[] = KINDS.slice(0, KINDS.indexOf('fdb'));
 
-export const KIND_HELP = `kinds: ${KINDS.map((kind) => {
-  const short = ALIASES[kind].find((alias) => alias.length < 4 && !kind.startsWith(`${alias}s`));
-  return short ? `${kind} (${short})` : kind;
-}).join(', ')}`;
+const named = (kinds: readonly GetKind[]): string =>
+  kinds
+    .map((kind) => {
+      const short = ALIASES[kind].find((alias) => alias.length < 4);
+      return short ? `${kind} (${short})` : kind;
+    })
+    .join(', ');
+
+export const KIND_HELP = `resources:  ${named(RESOURCE_KINDS)}
+live state: ${named(KINDS.filter((kind) => !RESOURCE_KINDS.includes(kind)))}`;
 
 export function isResource(kind: GetKind): boolean {
   return RESOURCE_KINDS.includes(kind);
