@@ -2,9 +2,12 @@
 import { createHash } from 'node:crypto';
 import { formatMac } from '../wire/address.ts';
 
-/** Default MAC of a port. */
-export function portMac(network: string, port: string): string {
-  return derivedMac('port', network, port);
+/**
+ * Default MAC of a port: from its network, name and first address, so that ports of one name on two hosts differ
+ * (docs/decisions/0003-port-mac.md).
+ */
+export function portMac(network: string, port: string, address: string): string {
+  return derivedMac('port', network, port, address);
 }
 
 /** MAC every host answers with for the gateway addresses of a network (A4): from the network alone. */

@@ -38,7 +38,7 @@ export function portSpec(parsed: z.infer<typeof portSchema>): PortSpec {
   return compact<PortSpec>({
     ...spec,
     netns: spec.netns ?? null,
-    mac: spec.mac ?? portMac(spec.network, metadata.name),
+    mac: spec.mac ?? portMac(spec.network, metadata.name, spec.addresses[0]?.address ?? ''),
     antiSpoof: spec.antiSpoof ?? (spec.addresses.length > 0 ? 'strict' : 'mac'),
   });
 }
