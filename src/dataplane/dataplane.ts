@@ -160,9 +160,10 @@ export class Dataplane {
     const fdb = bridge.fdbs[config.network]!;
     fdb.removeStatic(config.mac.hi, config.mac.lo, config.id);
     if (flush) fdb.flush(config.id);
+    const { hi, lo } = config.mac;
     for (const address of config.addresses)
-      neighbors.removePermanent(config.network, address, NeighborSource.PORT);
-    announcer.cancel(config.network, config.mac.hi, config.mac.lo);
+      neighbors.removePermanent(config.network, address, hi, lo, NeighborSource.PORT);
+    announcer.cancel(config.network, hi, lo);
     portOfDevice[config.device] = -1;
   }
 
@@ -198,7 +199,8 @@ export class Dataplane {
     const { bridge, neighbors } = this.pipeline;
     for (const entry of old.static) {
       bridge.fdbs[entry.network]!.removeStatic(entry.mac.hi, entry.mac.lo, old.id);
-      if (entry.address) neighbors.removePermanent(entry.network, entry.address, NeighborSource.PEER);
+      const { hi, lo } = entry.mac;
+      if (entry.address) neighbors.removePermanent(entry.network, entry.address, hi, lo, NeighborSource.PEER);
     }
     for (const { network } of old.memberships) {
       const stays = next?.memberships.some((member) => member.network === network);

@@ -146,10 +146,16 @@ export class Neighbors {
     return this.queueHead[row]! >= 0 ? row : -1;
   }
 
-  removePermanent(network: number, words: readonly number[], source: NeighborSource): void {
+  removePermanent(
+    network: number,
+    words: readonly number[],
+    hi: number,
+    lo: number,
+    source: NeighborSource,
+  ): void {
     const row = this.find(network, words[0]!, words[1]!, words[2]!, words[3]!);
-    if (row >= 0 && this.state[row] === NeighborState.PERMANENT && this.source[row] === source)
-      this.erase(row);
+    if (row < 0 || this.hi[row] !== hi || this.lo[row] !== lo) return;
+    if (this.state[row] === NeighborState.PERMANENT && this.source[row] === source) this.erase(row);
   }
 
   /** A row that is about to be asked for the first time, or −1 when every row is permanent or asking. */
