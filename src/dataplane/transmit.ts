@@ -39,13 +39,14 @@ export class Transmit {
 
   /** Turns the egress list into transmit requests. */
   prepare(): void {
-    const { egress, memory, request, refusal } = this;
+    const { egress, memory, packets, request, refusal } = this;
     const { control } = memory;
     control[Control.TX_COUNT] = 0;
     for (let i = 0; i < egress.count; i++) {
       const slot = egress.slots[i]!;
       const to = egress.locations[i]!;
       request[i] = control[Control.TX_COUNT]!;
+      if ((packets.flags[slot]! & Flag.ROUTED) !== 0) this.setSource(slot, to);
       const reason = isPeer(to) ? this.encap.push(slot, to) : this.pushPort(slot, to);
       refusal[i] = reason;
       if (reason !== Drop.NONE) request[i] = -1;
@@ -82,15 +83,20 @@ export class Transmit {
     egress.count = 0;
   }
 
+  /** A14. Copies share their bytes: of a flood that enters tunnels, every copy gets the router MAC, set last. */
+  private setSource(slot: number, to: number): void {
+    const { packets, networks } = this;
+    const network = packets.network[slot]!;
+    const hi = (isPeer(to) ? networks.routerHi : networks.gatewayHi)[network]!;
+    const lo = (isPeer(to) ? networks.routerLo : networks.gatewayLo)[network]!;
+    writeMac(packets.view, packets.start[slot]! + 6, hi, lo);
+  }
+
   private pushPort(slot: number, port: number): Drop {
-    const { packets, memory, locations, networks } = this;
+    const { packets, memory, locations } = this;
     const device = locations.device[port]!;
     if (device < 0) return Drop.TX_GONE;
     const start = packets.start[slot]!;
-    if ((packets.flags[slot]! & Flag.ROUTED) !== 0) {
-      const network = packets.network[slot]!;
-      writeMac(packets.view, start + 6, networks.gatewayHi[network]!, networks.gatewayLo[network]!); // A14
-    }
     const tx = memory.control[Control.TX_COUNT]!;
     memory.txSlot[tx] = slot;
     memory.txDevice[tx] = device;
