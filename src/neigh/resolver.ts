@@ -96,7 +96,7 @@ export class Resolver {
 
   /** Entries are verified at an age between 15 and 45 s, spread by row so that they do not all fall due at once. */
   private isDue(row: number, now: number): boolean {
-    const age = (now - this.neighbors.stamp[row]!) | 0;
+    const age = (now - this.neighbors.stamp[row]!) >>> 0;
     return age >= VERIFY_MIN_MS + ((Math.imul(row, 0x9e3779b1) >>> 8) % VERIFY_SPREAD_MS);
   }
 

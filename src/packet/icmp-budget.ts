@@ -26,7 +26,7 @@ export class IcmpBudget {
     const isRecent =
       this.address[at] === address &&
       this.network[at] === network &&
-      ((now - this.stamp[at]!) | 0) < DESTINATION_MS;
+      (now - this.stamp[at]!) >>> 0 < DESTINATION_MS;
     if (bucket[0]! < 1 || (limited && isRecent)) {
       this.suppressed++;
       return false;
