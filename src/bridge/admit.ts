@@ -103,10 +103,20 @@ export class Admit {
       const isDhcpQuestion = source === 0 && l4 !== 0 && view.getInt32(l4) === 0x00440043; // 68 → 67
       if (!isDhcpQuestion) return Drop.SPOOF_IP;
     }
-    if (l4 === 0) return Drop.NONE;
-    if (view.getInt32(l4) === 0x00430044) return Drop.ROGUE_SERVER; // 67 → 68, B25
-    if (this.vxlanPort[view.getUint16(l4 + Udp.DESTINATION_PORT)] === 0) return Drop.NONE;
+    const udp = l4 !== 0 ? l4 : this.firstFragment(slot, ip);
+    if (udp === 0) return Drop.NONE;
+    if (view.getInt32(udp) === 0x00430044) return Drop.ROGUE_SERVER; // 67 → 68, B25
+    if (this.vxlanPort[view.getUint16(udp + Udp.DESTINATION_PORT)] === 0) return Drop.NONE;
     return this.underlay4.includes(view.getInt32(ip + Ipv4.DESTINATION)) ? Drop.UNDERLAY_ACCESS : Drop.NONE; // B26
+  }
+
+  /** Offset of the UDP header in the first fragment of a datagram, 0 = none: fragments hide no ports. */
+  private firstFragment(slot: number, ip: number): number {
+    const { view, protocol } = this.packets;
+    const header = (view.getUint8(ip) & 15) << 2;
+    const isFirst = (view.getUint16(ip + Ipv4.FRAGMENT) & 0x3fff) === 0x2000;
+    const hasPorts = view.getUint16(ip + Ipv4.TOTAL_LENGTH) >= header + 8;
+    return protocol[slot] === Protocol.UDP && isFirst && hasPorts ? ip + header : 0;
   }
 
   private judgeIpv6(slot: number, ip: number, port: number, mode: number): Drop {
