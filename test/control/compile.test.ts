@@ -78,8 +78,8 @@ describe('MACs', () => {
 
   it('a port keeps its computed MAC wherever it is', () => {
     const { ports } = generation(blue(), port('a1', { network: 'blue' }));
-    expect(mac(ports[0]!.config.mac)).toBe('');
-    expect(ports[0]!.tap.mac).toBe('');
+    expect(mac(ports[0]!.config.mac)).toBe('a2:ed:17:d3:1e:41');
+    expect(ports[0]!.tap.mac).toBe('a2:ed:17:d3:1e:41');
   });
 });
 
