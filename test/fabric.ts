@@ -268,15 +268,22 @@ export class Fabric {
   /** M15: received = forwarded + consumed + dropped + held, for every location; and no slot is lost. */
   checkBalance(): void {
     const { values, drops } = this.counters;
+    // Read once: a test runner looks up an imported enum at every use.
+    const [fields, reasons] = [COUNTER_FIELDS, Drop.COUNT];
+    const [rx, forwarded, consumed, waiting] = [
+      Counter.RX,
+      Counter.FORWARDED,
+      Counter.CONSUMED,
+      Counter.HELD,
+    ];
     let held = 0;
     for (let location = 0; location < LOCATIONS; location++) {
-      const row = location * COUNTER_FIELDS;
-      let ended =
-        values[row + Counter.FORWARDED]! + values[row + Counter.CONSUMED]! + values[row + Counter.HELD]!;
-      for (let reason = 0; reason < Drop.COUNT; reason++) ended += drops[location * Drop.COUNT + reason]!;
-      held += values[row + Counter.HELD]!;
-      if (ended !== values[row + Counter.RX]!) {
-        expect.fail(`M15: location ${location} received ${values[row + Counter.RX]} but ended ${ended}`);
+      const row = location * fields;
+      let ended = values[row + forwarded]! + values[row + consumed]! + values[row + waiting]!;
+      for (let at = location * reasons, end = at + reasons; at < end; at++) ended += drops[at]!;
+      held += values[row + waiting]!;
+      if (ended !== values[row + rx]!) {
+        expect.fail(`M15: location ${location} received ${values[row + rx]} but ended ${ended}`);
       }
     }
     expect(this.card.memory.control[Control.FREE_COUNT]! + held, 'slots are conserved').toBe(1024);
