@@ -23,7 +23,7 @@ bench: build ## measure this machine: twill, the kernel and a bare C loop side b
 	@bin/twill bench $(ARGS)
 
 check: build ## format, lint, types, layers, C without a warning
-	@node_modules/.bin/biome ci
+	@[ -t 1 ] || plain=--colors=off; node_modules/.bin/biome ci $$plain
 	@$(MAKE) -s -B -C native EXTRA=-Werror
 	@sh -n bin/twill && sh -n scripts/setup.sh && bash -n .ci/run
 	@layers="$(wildcard test/layers.test.ts test/*/layers.test.ts)"; \

@@ -10,6 +10,7 @@ const file = join(directory, 'results.json');
 const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=json'];
 const run = spawnSync(process.execPath, [...vitest, `--outputFile.json=${file}`, ...process.argv.slice(2)], {
   stdio: 'inherit',
+  env: process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: '1' },
 });
 let results = { testResults: [] };
 try {

@@ -29,8 +29,10 @@ const named = (kinds: readonly GetKind[]): string =>
     })
     .join(', ');
 
-export const KIND_HELP = `resources:  ${named(RESOURCE_KINDS)}
-live state: ${named(KINDS.filter((kind) => !RESOURCE_KINDS.includes(kind)))}`;
+export const KIND_HELP = `Resources:
+  ${named(RESOURCE_KINDS)}
+Live state:
+  ${named(KINDS.filter((kind) => !RESOURCE_KINDS.includes(kind)))}`;
 
 export function isResource(kind: GetKind): boolean {
   return RESOURCE_KINDS.includes(kind);
