@@ -48,6 +48,8 @@ const FORGET_MS = 600_000;
 /** Refusals by the kernel come once per second; one discovery answers several. */
 const SUSPECT_MS = 2000;
 const SMALL_PACKET = 64;
+/** An IPv4 length field ends here; nothing longer can be asked for. Loopback claims 65536. */
+const LONGEST = 65_535;
 const PLATEAUS = [9000, 4352, 2002, 1500, 1492, 1450, 1400, 1280, 1006, 576];
 
 /** Smallest path MTU worth believing (V17). */
@@ -191,7 +193,7 @@ export class Prober {
     if (found !== null) {
       path.pathMtu = found;
       const link = this.#linkMtu(path);
-      this.#limit(path, link !== null && found >= link ? null : found);
+      this.#limit(path, link !== null && found >= Math.min(link, LONGEST) ? null : found);
     }
     path.schedule(discoverMs, () => {
       if (path.reachable === 'yes') void this.#discover(path);
@@ -203,8 +205,7 @@ export class Prober {
     const link = this.#linkMtu(path);
     if (link === null) return null;
     const floor = pathFloor(path.target.address);
-    // An IPv4 length field ends at 65535; nothing longer can be asked for.
-    let high = Math.min(link, 65_535);
+    let high = Math.min(link, LONGEST);
     let low = floor - 1;
     let size = high;
     for (let step = 0; step < MAX_STEPS && low < high; step++) {
