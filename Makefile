@@ -50,6 +50,7 @@ install: build ## copy the program to PREFIX (default /usr/local)
 	@mkdir -p $(SHARE)/bin $(SHARE)/dist $(SHARE)/native/build $(DESTDIR)$(PREFIX)/bin
 	@cp -R dist/src $(SHARE)/dist/
 	@cp -R examples package.json package-lock.json LICENSE $(SHARE)/
+	@cp native/Makefile native/*.[ch] $(SHARE)/native/
 	@cp native/build/twill.node $(SHARE)/native/build/
 	@cp bin/twill $(SHARE)/bin/
 	@cd $(SHARE) && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error

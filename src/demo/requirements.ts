@@ -23,7 +23,7 @@ function onPath(command: string): boolean {
 
 function exists(path: string): boolean {
   try {
-    accessSync(path, constants.R_OK);
+    accessSync(path, constants.F_OK);
     return true;
   } catch {
     return false;
