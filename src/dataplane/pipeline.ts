@@ -3,7 +3,7 @@ import { Bridge } from '../bridge/bridge.ts';
 import { Forward } from '../bridge/forward.ts';
 import { Learn } from '../bridge/learn.ts';
 import type { Card } from '../card/card.ts';
-import { BURST, Control, DEVICES } from '../card/layout.ts';
+import { Control, DEVICES } from '../card/layout.ts';
 import { Flows } from '../conntrack/flows.ts';
 import { Locations } from '../fabric/locations.ts';
 import { Networks } from '../fabric/networks.ts';
@@ -32,7 +32,7 @@ import { type Counters, GATEWAY, Global } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { Transmit } from './transmit.ts';
 
-/** Packets that may join a burst half-way: those that waited for a neighbour. */
+/** Packets that go on at once: all that may wait for neighbours. */
 const RESUMED = 256;
 const MAINTENANCE_MS = 100;
 const MAX_AFFINITIES = 1_000_000;
@@ -64,7 +64,8 @@ export class Pipeline {
   readonly portOfDevice = new Int32Array(DEVICES).fill(-1);
 
   private readonly tunnel = new Burst();
-  private readonly burst = new Burst(BURST + RESUMED);
+  private readonly burst = new Burst();
+  private readonly resumed = new Burst(RESUMED);
   private readonly egress = new Egress();
   private readonly icmp = new IcmpBudget();
   private readonly originator: Originator;
@@ -143,7 +144,8 @@ export class Pipeline {
     if (burst.toGateway > 0) this.router.receive(burst, now);
     this.translate.run(burst, now);
     if (burst.toGateway > 0) this.router.route(burst, now);
-    this.router.resume(burst);
+    this.router.resume(this.resumed);
+    this.forward.run(this.resumed, now); // before the burst: what waited is older (B18)
     this.forward.run(burst, now);
 
     this.maintain(now);

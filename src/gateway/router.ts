@@ -52,9 +52,10 @@ export class Router {
     burst.count = kept;
   }
 
-  /** Finishes packets that waited for a neighbour and adds them to the burst. */
+  /** Finishes packets that waited for a neighbour as a burst of their own. */
   resume(burst: Burst): void {
     const { resumed } = this.resolver;
+    burst.count = 0;
     for (let i = 0; i < resumed.count; i++) {
       const slot = resumed.slots[i]!;
       const address = this.packets.view.getInt32(this.packets.l3[slot]! + Ipv4.DESTINATION);
