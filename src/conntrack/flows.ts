@@ -66,21 +66,18 @@ export class Flows {
     this.traffic = new Float64Array(capacity * 4);
   }
 
-  /** Another capacity, at least `count`; every flow stays (N23). Cold. */
+  /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
-    const old = {
-      keys: this.keys,
-      used: this.used,
-      extent: this.rows.extent,
-      state: this.state,
-      expires: this.expires,
-    };
-    const { service, generation, hairpin, acked, traffic } = this;
+    const old = { keys: this.keys, state: this.state, expires: this.expires };
+    const { service, generation, hairpin, acked, traffic, lists } = this;
     const created = this.created;
+    const rows: number[] = [];
+    for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
+      for (let row = lists.head[list]!; row >= 0; row = lists.after(row)) rows.push(row);
+    }
     this.allocate(Math.max(capacity, this.count));
     this.count = 0;
-    for (let row = 0; row < old.extent; row++) {
-      if (old.used[row] === 0) continue;
+    for (const row of rows) {
       const key = row * 2 * TUPLE_WORDS;
       const original = old.keys.subarray(key, key + TUPLE_WORDS);
       const to = this.add(

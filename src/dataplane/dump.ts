@@ -95,6 +95,7 @@ function dumpNeighbors({ pipeline, networks, now }: Dataplane): NeighborRow[] {
 function dumpFlows({ pipeline, now }: Dataplane): FlowRow[] {
   const { flows, services, networks } = pipeline;
   const rows: FlowRow[] = [];
+  flows.sweep(now, flows.extent); // N24: what is listed is what is counted
   for (let row = 0; row < flows.extent; row++) {
     if (!flows.isLive(row, now)) continue;
     const original = row * 2;

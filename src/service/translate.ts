@@ -127,6 +127,9 @@ export class Translate implements Restorer {
     }
     const next = nextTcpState(state, flags, direction === REPLY);
     if (next >= IGNORE) return next;
+    // A SYN again: a refusal must acknowledge the sequence number it came with.
+    if (next === TcpState.SYN_SENT)
+      flows.acked[row * 2 + REPLY] = (view.getInt32(tcp + Tcp.SEQUENCE) + 1) | 0;
     if ((flags & TcpFlag.ACK) !== 0)
       flows.acked[row * 2 + direction] = view.getInt32(tcp + Tcp.ACKNOWLEDGMENT);
     flows.refresh(row, next, now);
