@@ -1,0 +1,213 @@
+/** What the tests of this folder share: documents as YAML, traffic between pods, and what came of it. */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { type Background, CANNOT, type CapturedPacket, type Daemon, ROOT, type TestLab } from '../lab/lab.ts';
+import type { Answers, Echoes, Transfer } from './pod.ts';
+
+/** For `describe.skipIf`. Where everything must be able to run, a reason to skip is a failure. */
+export const SKIP = CANNOT !== null;
+if (SKIP && process.env.CI === 'true') throw new Error(`these tests cannot run here: ${CANNOT}`);
+
+const POD = join(ROOT, 'dist/test/netns/pod.js');
+/** TCP and UDP, of every pod's server. */
+export const SERVER = 7000;
+export const MIB = 1 << 20;
+
+type Spec = Readonly<Record<string, unknown>>;
+
+/** Documents → the text of one file. */
+export function yaml(...documents: readonly unknown[]): string {
+  return documents.map((document) => JSON.stringify(document)).join('\n---\n');
+}
+
+const own = (kind: string, name: string, spec: Spec): Spec => ({
+  apiVersion: 'twill/v1alpha1',
+  kind,
+  metadata: { name },
+  spec,
+});
+
+export const host = (name: string, address: string, address6?: string): Spec =>
+  own('Host', name, { underlay: { address, ...(address6 && { address6 }) } });
+
+export const peer = (name: string, address: string, more: Spec = {}): Spec =>
+  own('Peer', name, { addresses: [address], ...more });
+
+export const network = (name: string, vni: number, vxlan: Spec = {}, more: Spec = {}): Spec =>
+  own('Network', name, {
+    vxlan: { vni, ...vxlan },
+    subnets: [{ cidr: '10.77.0.0/24', gateway: '10.77.0.1' }],
+    ...more,
+  });
+
+export const port = (name: string, net: string, netns: string, address: string, more: Spec = {}): Spec =>
+  own('Port', name, { network: net, netns, interface: 'eth0', addresses: [address], ...more });
+
+export const service = (name: string, clusterIP: string, more: Spec = {}): Spec => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name, namespace: 'default' },
+  spec: {
+    clusterIP,
+    ports: [
+      { name: 'tcp', port: 80, protocol: 'TCP' },
+      { name: 'udp', port: 80, protocol: 'UDP' },
+    ],
+    ...more,
+  },
+});
+
+export const slice = (of: string, ...addresses: readonly string[]): Spec => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { name: `${of}-1`, namespace: 'default', labels: { 'kubernetes.io/service-name': of } },
+  addressType: 'IPv4',
+  ports: [
+    { name: 'tcp', port: SERVER, protocol: 'TCP' },
+    { name: 'udp', port: SERVER, protocol: 'UDP' },
+  ],
+  endpoints: addresses.map((address) => ({ addresses: [address] })),
+});
+
+/** Servers in pods, by name. */
+export class Servers {
+  readonly #lab: TestLab;
+  readonly #running = new Map<string, Background>();
+
+  constructor(lab: TestLab) {
+    this.#lab = lab;
+  }
+
+  /** Starts a server in each namespace, named as the key. */
+  async start(namespaces: Readonly<Record<string, string>>): Promise<void> {
+    const started = Object.entries(namespaces).map(async ([name, namespace]) => {
+      const argv = [process.execPath, POD, 'serve', name, String(SERVER)];
+      const server = this.#lab.start(namespace, `pod-${name}`, argv);
+      this.#running.set(name, server);
+      await server.waitFor((text) => text.includes('serving'));
+    });
+    await Promise.all(started);
+  }
+
+  /** How many datagrams with this text the pod received. */
+  heard(name: string, text: string): number {
+    const lines = this.#running.get(name)?.output().split('\n') ?? [];
+    return lines.filter((line) => line.startsWith(`shout ${text} from`)).length;
+  }
+}
+
+async function pod<T>(lab: TestLab, namespace: string, words: readonly (string | number)[]): Promise<T> {
+  const argv = [process.execPath, POD, ...words.map(String)];
+  return JSON.parse(await lab.must(namespace, argv, { timeout: 15_000 })) as T;
+}
+
+export const who = (lab: TestLab, from: string, to: string, count: number, at = SERVER): Promise<Answers> =>
+  pod(lab, from, ['who', to, at, count]);
+
+export const udp = (
+  lab: TestLab,
+  from: string,
+  to: string,
+  sizes: readonly number[],
+  at = SERVER,
+): Promise<Echoes> => pod(lab, from, ['udp', to, at, ...sizes]);
+
+export const spread = (lab: TestLab, from: string, to: string, count: number): Promise<Echoes> =>
+  pod(lab, from, ['spread', to, SERVER, count]);
+
+export const shout = (lab: TestLab, from: string, to: string, text: string, count: number): Promise<string> =>
+  pod(lab, from, ['shout', to, SERVER, text, count]);
+
+export const put = (
+  lab: TestLab,
+  from: string,
+  to: string,
+  bytes: number,
+  more: { at?: number; ms?: number } = {},
+): Promise<Transfer> => pod(lab, from, ['put', to, more.at ?? SERVER, bytes, 1 + (bytes % 97), more.ms ?? 0]);
+
+export const get = (lab: TestLab, from: string, to: string, bytes: number): Promise<Transfer> =>
+  pod(lab, from, ['get', to, SERVER, bytes, 1 + (bytes % 89)]);
+
+/** A file each way, compared byte for byte; says how fast it was. */
+export async function bothWays(
+  lab: TestLab,
+  from: string,
+  to: string,
+  bytes: number,
+  title: string,
+): Promise<void> {
+  const [out, back] = [await put(lab, from, to, bytes), await get(lab, from, to, bytes)];
+  for (const transfer of [out, back]) {
+    expect(transfer.bytes).toBe(bytes);
+    expect(transfer.received).toBe(transfer.sent);
+  }
+  console.log(`${title}: ${rate(out)} there, ${rate(back)} back`);
+}
+
+export const rate = ({ bytes, seconds }: Transfer): string =>
+  `${((bytes * 8) / seconds / 1e9).toFixed(2)} Gbit/s`;
+
+/** Answers received. `size` is that of the whole IP packet, sent with "don't fragment". */
+export async function ping(
+  lab: TestLab,
+  from: string,
+  to: string,
+  options: { count?: number; size?: number; tos?: number } = {},
+): Promise<number> {
+  const { count = 5, size, tos } = options;
+  const header = to.includes(':') ? 48 : 28;
+  const { stdout } = await lab.run(from, [
+    ...['ping', '-q', '-n', '-c', String(count), '-i', '0.02', '-W', '1'],
+    ...(size === undefined ? [] : ['-M', 'do', '-s', String(size - header)]),
+    ...(tos === undefined ? [] : ['-Q', String(tos)]),
+    to,
+  ]);
+  return Number(/(\d+) received/.exec(stdout)?.[1] ?? 0);
+}
+
+/** `twill get KIND -o json` */
+export async function items<T>(lab: TestLab, daemon: Pick<Daemon, 'socket'>, kind: string): Promise<T[]> {
+  const { code, stdout, stderr } = await lab.twill(daemon, 'get', kind, '-o', 'json');
+  if (code !== 0) throw new Error(stderr);
+  const list = JSON.parse(stdout) as T[] | { items: T[] };
+  return Array.isArray(list) ? list : list.items;
+}
+
+/** `twill apply` of a text. @returns its lines */
+export async function apply(
+  lab: TestLab,
+  daemon: Pick<Daemon, 'socket'>,
+  name: string,
+  text: string,
+): Promise<string[]> {
+  const { code, stdout, stderr } = await lab.twill(daemon, 'apply', '-f', lab.file(name, text));
+  if (code !== 0) throw new Error(`apply: exit ${code}: ${stderr}`);
+  return stdout.trim().split('\n');
+}
+
+/** Asks until the answer is right. @throws with the last answer */
+export async function until<T>(
+  ask: () => T | Promise<T>,
+  isRight: (answer: T) => boolean,
+  ms = 5000,
+): Promise<T> {
+  const deadline = performance.now() + ms;
+  for (;;) {
+    const answer = await ask();
+    if (isRight(answer)) return answer;
+    if (performance.now() > deadline) throw new Error(`after ${ms} ms it is still ${JSON.stringify(answer)}`);
+    await sleep(50);
+  }
+}
+
+/** tshark, told to verify every checksum it can. */
+export const VERIFY = ['ip.check_checksum', 'udp.check_checksum', 'tcp.check_checksum'].flatMap((name) => [
+  '-o',
+  `${name}:TRUE`,
+]);
+
+/** A field of the outer header and the same of the inner one. */
+export const outer = (packet: CapturedPacket, field: string): string | undefined => packet[field]?.[0];
+export const inner = (packet: CapturedPacket, field: string): string | undefined => packet[field]?.[1];
