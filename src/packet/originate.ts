@@ -17,7 +17,8 @@ import { parseFrame } from './parse.ts';
 
 /** Puts a packet back into the form its sender gave it, before it is quoted in an ICMP error. */
 export interface Restorer {
-  restore(slot: number): void;
+  /** @returns false when that form is no longer known. */
+  restore(slot: number, now: number): boolean;
 }
 
 /** At most this much of an offending packet is quoted, so that the error stays within 576 bytes (N9). */
@@ -85,7 +86,7 @@ export class Originator {
    */
   icmpError(slot: number, type: number, code: number, rest: number, now: number): void {
     const { packets } = this;
-    if (packets.flow[slot]! > 0) this.restorer?.restore(slot);
+    if (packets.flow[slot]! > 0 && this.restorer?.restore(slot, now) === false) return;
     if (!this.mayComplain(slot)) return;
     const { view } = packets;
     const ip = packets.l3[slot]!;

@@ -57,16 +57,24 @@ export class Translate implements Restorer {
     burst.count = kept;
   }
 
-  /** Undoes the DNAT of a packet that is about to be dropped and quoted. */
-  restore(slot: number): void {
-    const { flows, packets } = this;
-    const row = packets.flow[slot]! - 1;
+  /** Undoes the DNAT of a packet that is about to be dropped and quoted, if its flow still lives. */
+  restore(slot: number, now: number): boolean {
+    const { flows, packets, tuple, reply } = this;
     packets.flow[slot] = 0;
+    readTuple4(packets, slot, tuple);
+    reply.set(tuple);
+    reply[Word.PORTS] = (tuple[Word.PORTS]! << 16) | (tuple[Word.PORTS]! >>> 16);
+    reply[Word.SOURCE] = tuple[Word.DESTINATION]!;
+    reply[Word.DESTINATION] = tuple[Word.SOURCE]!;
+    const found = flows.find(reply, flows.hash(reply), now);
+    if (found < 0 || (found & 1) !== REPLY) return false;
+    const row = found >> 1;
     const id = row * 2 + ORIGINAL;
     const ports = flows.word(id, Word.PORTS);
     rewrite4(packets, slot, End.DESTINATION, flows.word(id, Word.DESTINATION), ports & 0xffff);
     if (flows.hairpin[row] === 1)
       rewrite4(packets, slot, End.SOURCE, flows.word(id, Word.SOURCE), ports >>> 16);
+    return true;
   }
 
   /** @returns true when the packet goes on. */
