@@ -1,0 +1,292 @@
+/** One row per drop reason: real frames in a real state, and exactly that reason comes out. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { Fault, Gso, TxStatus } from '../../src/card/layout.ts';
+import type { Op } from '../../src/dataplane/config.ts';
+import { DROP_REASONS, Drop } from '../../src/telemetry/drop.ts';
+import { address4, Fabric, IPS, MACS, network, port, service } from '../fabric.ts';
+import { arp, echoRequest, ethernet, ipv4, tcp, udp, vxlan } from '../frames.ts';
+
+interface Row {
+  readonly reason: keyof typeof Drop;
+  /** On top of the standing fabric. */
+  readonly ops?: readonly Op[];
+  readonly count?: number;
+  provoke(fabric: Fabric): void;
+}
+
+const STRANGER = '06:00:00:00:00:01';
+const plain = (dst: string = MACS.b, src: string = MACS.a) => ethernet({ src, dst, type: 0x88b5 }, [1, 2, 3]);
+const routed = (payload: ArrayLike<number>) => ethernet({ src: MACS.a, dst: MACS.gateway }, payload);
+const blue = (overrides: Parameters<typeof network>[0]): Op => ({
+  op: 'network',
+  network: network(overrides),
+});
+const guardedA: Op = { op: 'port', port: port('a', { antiSpoof: 'strict' }) };
+const VIP = '10.96.0.10';
+const shop = (overrides: Parameters<typeof service>[0] = {}): Op => ({
+  op: 'service',
+  service: service(overrides),
+});
+const local = { backends: [{ address: address4(IPS.b), port: 8080 }] };
+const syn = (to = VIP, dport = 80, sport = 40_000) => routed(tcp({ from: IPS.a, to, sport, dport }));
+const from = (fabric: Fabric, fields: { flags: string; sport?: number }) =>
+  fabric.from(
+    'a',
+    routed(tcp({ from: IPS.a, to: VIP, sport: 40_000, dport: 80, seq: 1001, ack: 1, ...fields })),
+  );
+const refusing = (status: TxStatus) => (fabric: Fabric) => {
+  fabric.status.set('b', status);
+  fabric.from('a', plain());
+};
+
+const ROWS: readonly Row[] = [
+  { reason: 'SHORT_FRAME', provoke: (f) => f.from('a', plain().subarray(0, 13)) },
+  { reason: 'BAD_VNET_HEADER', provoke: (f) => f.from('a', plain(), { fault: Fault.VNET }) },
+  { reason: 'TRUNCATED', provoke: (f) => f.from('a', plain(), { fault: Fault.TRUNCATED }) },
+  {
+    reason: 'TRUNCATED',
+    provoke: (f) => {
+      const bytes = vxlan({ vni: 42 }, plain(MACS.b, MACS.far));
+      f.card.receive({ device: 900, bytes, remote: address4('192.0.2.2'), fault: Fault.TRUNCATED });
+      f.settle();
+    },
+  },
+  { reason: 'BAD_SOURCE_MAC', provoke: (f) => f.from('a', plain(MACS.b, '01:00:00:00:00:01')) },
+  { reason: 'RESERVED_DESTINATION', provoke: (f) => f.from('a', plain('01:80:c2:00:00:0e')) },
+  { reason: 'STATIC_MOVE', provoke: (f) => f.from('a', plain(MACS.b, MACS.c)) },
+  { reason: 'LOOP', provoke: (f) => f.fromPeer('p', plain(MACS.b, MACS.a)) },
+  { reason: 'SPOOF_MAC', ops: [guardedA], provoke: (f) => f.from('a', plain(MACS.b, STRANGER)) },
+  {
+    reason: 'SPOOF_IP',
+    ops: [guardedA],
+    provoke: (f) => f.from('a', ethernet({ src: MACS.a, dst: MACS.b }, echoRequest('10.77.0.77', IPS.b))),
+  },
+  {
+    reason: 'SPOOF_ARP',
+    ops: [guardedA],
+    provoke: (f) =>
+      f.from('a', arp({ op: 'request', senderMac: MACS.a, senderIp: '10.77.0.77', targetIp: IPS.b })),
+  },
+  { reason: 'SPOOF_GATEWAY', provoke: (f) => f.from('a', plain(MACS.b, MACS.gateway)) },
+  {
+    reason: 'ROGUE_SERVER',
+    ops: [guardedA],
+    provoke: (f) =>
+      f.from(
+        'a',
+        ethernet({ src: MACS.a, dst: MACS.b }, udp({ from: IPS.a, to: IPS.b, sport: 67, dport: 68 })),
+      ),
+  },
+  {
+    reason: 'UNDERLAY_ACCESS',
+    ops: [guardedA],
+    provoke: (f) => f.from('a', routed(udp({ from: IPS.a, to: '192.0.2.2', sport: 67, dport: 4789 }))),
+  },
+  { reason: 'GATEWAY_FROM_TUNNEL', provoke: (f) => f.fromPeer('p', plain(MACS.gateway, MACS.far)) },
+  {
+    reason: 'REFLECTION',
+    provoke: (f) => {
+      f.from('a', plain(MACS.b, STRANGER));
+      f.from('a', plain(STRANGER));
+    },
+  },
+  {
+    reason: 'REFLECTION',
+    provoke: (f) => {
+      f.fromPeer('q', plain(MACS.b, MACS.other));
+      f.fromPeer('p', plain(MACS.other, MACS.far));
+    },
+  },
+  {
+    reason: 'POLICY_FLOOD',
+    ops: [blue({ unknownUnicast: 'drop' })],
+    provoke: (f) => f.from('a', plain(STRANGER)),
+  },
+  {
+    reason: 'NO_RECEIVER',
+    ops: [{ op: 'remove-peer', id: 1024 }],
+    provoke: (f) => f.from('r', plain('ff:ff:ff:ff:ff:ff')),
+  },
+  {
+    reason: 'TOO_BIG',
+    provoke: (f) => f.from('a', ethernet({ src: MACS.a, dst: MACS.b, type: 0x88b5 }, Array(1451).fill(0))),
+  },
+  {
+    reason: 'TUNNEL_SHORT',
+    provoke: (f) => f.fromUnderlay('192.0.2.2', vxlan({ vni: 42 }, plain().subarray(0, 13))),
+  },
+  {
+    reason: 'TUNNEL_FLAGS',
+    provoke: (f) => f.fromUnderlay('192.0.2.2', vxlan({ vni: 42, flags: 0 }, plain())),
+  },
+  {
+    reason: 'TUNNEL_RESERVED',
+    ops: [blue({ reservedBits: 'strict' })],
+    provoke: (f) => f.fromUnderlay('192.0.2.2', vxlan({ vni: 42, reserved: 1 }, plain(MACS.b, MACS.far))),
+  },
+  { reason: 'UNKNOWN_VNI', provoke: (f) => f.fromPeer('p', plain(MACS.b, MACS.far), { vni: 4200 }) },
+  { reason: 'UNKNOWN_PEER', provoke: (f) => f.fromPeer('192.0.2.99', plain(MACS.b, MACS.far)) },
+  {
+    reason: 'INNER_VLAN',
+    provoke: (f) => f.fromPeer('p', ethernet({ src: MACS.far, dst: MACS.b, type: 0x8100 }, [0, 7, 8, 0])),
+  },
+  {
+    reason: 'INNER_VLAN',
+    provoke: (f) => {
+      f.fromPeer('p', plain(MACS.a, MACS.far));
+      f.from('a', ethernet({ src: MACS.a, dst: MACS.far, type: 0x8100 }, [0, 7, 8, 0]));
+    },
+  },
+  {
+    reason: 'ECN',
+    provoke: (f) =>
+      f.fromPeer('p', ethernet({ src: MACS.far, dst: MACS.b }, echoRequest(IPS.far, IPS.b)), { tos: 3 }),
+  },
+  {
+    reason: 'BAD_OFFLOAD',
+    provoke: (f) => {
+      const packet = tcp({ from: IPS.far, to: IPS.b, sport: 1, dport: 2, payload: Array(3000).fill(1) });
+      f.fromPeer('p', ethernet({ src: MACS.far, dst: MACS.b }, packet));
+    },
+  },
+  { reason: 'GATEWAY_UNHANDLED', provoke: (f) => f.from('a', plain(MACS.gateway)) },
+  {
+    reason: 'GATEWAY_UNHANDLED',
+    provoke: (f) => f.from('a', routed(udp({ from: IPS.a, to: IPS.gateway, sport: 1, dport: 2 }))),
+  },
+  { reason: 'BAD_IP_HEADER', provoke: (f) => f.from('a', routed([0x45, 0, 0, 20])) },
+  {
+    reason: 'BAD_IP_HEADER',
+    ops: [shop(local)],
+    provoke: (f) => f.from('a', routed(ipv4({ from: IPS.a, to: VIP, protocol: 6 }, [0, 1, 0, 80]))),
+  },
+  { reason: 'TTL_EXPIRED', provoke: (f) => f.from('a', routed(echoRequest(IPS.a, IPS.b, 1))) },
+  { reason: 'NO_ROUTE', provoke: (f) => f.from('a', routed(echoRequest(IPS.a, '203.0.113.1'))) },
+  {
+    reason: 'NEIGHBOR_PENDING_FULL',
+    provoke: (f) => {
+      for (let i = 0; i < 65; i++) f.from('a', routed(echoRequest(IPS.a, '10.77.0.99')));
+    },
+  },
+  {
+    reason: 'NEIGHBOR_FAILED',
+    provoke: (f) => {
+      f.from('a', routed(echoRequest(IPS.a, '10.77.0.99')));
+      f.wait(3000);
+    },
+  },
+  {
+    reason: 'FRAGMENT_TO_SERVICE',
+    ops: [shop(local)],
+    provoke: (f) => f.from('a', routed(udp({ from: IPS.a, to: VIP, sport: 1, dport: 80, fragment: 0x2000 }))),
+  },
+  {
+    reason: 'UNSUPPORTED_TO_SERVICE',
+    ops: [shop(local)],
+    provoke: (f) => f.from('a', routed(echoRequest(IPS.a, VIP))),
+  },
+  { reason: 'NO_ENDPOINT', ops: [shop({ backends: [] })], provoke: (f) => f.from('a', syn()) },
+  { reason: 'NO_SUCH_SERVICE_PORT', ops: [shop(local)], provoke: (f) => f.from('a', syn(VIP, 81)) },
+  { reason: 'FLOW_INVALID', ops: [shop(local)], provoke: (f) => from(f, { flags: 'A' }) },
+  {
+    reason: 'FLOW_CLASH',
+    ops: [shop(local), shop({ ...local, id: 1, name: 'default/other:http', vip: address4('10.96.0.11') })],
+    provoke: (f) => {
+      f.from('a', syn(VIP));
+      f.from('a', syn('10.96.0.11'));
+    },
+  },
+  {
+    reason: 'FLOW_TABLE_FULL',
+    ops: [
+      { op: 'host', host: { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789], maxFlows: 1 } },
+      shop(local),
+    ],
+    provoke: (f) => {
+      f.from('a', syn());
+      const reply = { from: IPS.b, to: IPS.a, sport: 8080, dport: 40_000, flags: 'SA', seq: 1, ack: 1001 };
+      f.from('b', ethernet({ src: MACS.b, dst: MACS.a }, tcp(reply)));
+      f.from('a', syn(VIP, 80, 40_001));
+    },
+  },
+  {
+    // More announcements at once than there are buffers.
+    reason: 'NO_BUFFER',
+    count: 76,
+    provoke: (f) => {
+      const addresses = Array.from({ length: 1100 }, (_, n) => address4(`10.78.${n >>> 8}.${n & 255}`));
+      f.dataplane.apply([
+        ...[2, 3, 4].map((id): Op => ({ op: 'remove-port', id })),
+        ...[1024, 1025].map((id): Op => ({ op: 'remove-peer', id })),
+        { op: 'port', port: port('a', { addresses }) },
+      ]);
+      f.advance(100);
+    },
+  },
+  { reason: 'TX_BUSY', provoke: refusing(TxStatus.BUSY) },
+  { reason: 'TX_GONE', provoke: refusing(TxStatus.GONE) },
+  {
+    reason: 'TX_GONE',
+    provoke: (f) => {
+      f.card.receive({ device: 800, bytes: plain() });
+      f.settle();
+    },
+  },
+  { reason: 'TX_TOO_BIG', provoke: refusing(TxStatus.TOO_BIG) },
+  { reason: 'TX_ERROR', provoke: refusing(TxStatus.ERROR) },
+  { reason: 'TX_ERROR', provoke: refusing(TxStatus.INVALID) },
+];
+
+describe('drop reasons', () => {
+  for (const { reason, ops = [], count = 1, provoke } of ROWS) {
+    it(`${reason} is produced, and nothing else`, () => {
+      const fabric = new Fabric([...Fabric.standing(), ...ops]);
+      provoke(fabric);
+      expect(fabric.drops()).toEqual({ [reason]: count });
+    });
+  }
+
+  it('a dropped frame teaches the neighbour table nothing either', () => {
+    const fabric = new Fabric([...Fabric.standing(), guardedA]);
+    const before = fabric.dataplane.pipeline.neighbors.extent;
+    fabric.from('a', arp({ op: 'request', senderMac: MACS.a, senderIp: '10.77.0.77', targetIp: IPS.b }));
+    expect(fabric.dataplane.pipeline.neighbors.extent).toBe(before);
+  });
+
+  it('a flood of which one copy left is forwarded, not dropped', () => {
+    const fabric = new Fabric();
+    for (const name of ['b', 'p', 'q']) fabric.status.set(name, TxStatus.BUSY);
+    expect(fabric.from('a', plain('ff:ff:ff:ff:ff:ff')).map(({ to }) => to)).toEqual(['c']);
+    expect(fabric.drops()).toEqual({});
+    fabric.status.set('c', TxStatus.GONE);
+    expect(fabric.from('a', plain('ff:ff:ff:ff:ff:ff'))).toEqual([]);
+    expect(Object.values(fabric.drops())).toEqual([1]);
+  });
+
+  it('every reason has a row, and the list names every reason', () => {
+    expect(DROP_REASONS.length).toBe(Drop.COUNT);
+    const listed = DROP_REASONS.map(({ name }) => name).filter((name) => name !== 'NONE');
+    const provoked = new Set<string>(ROWS.map(({ reason }) => reason));
+    expect(listed.filter((name) => !provoked.has(name))).toEqual([]);
+    const source = readFileSync(new URL('../../src/telemetry/drop.ts', import.meta.url), 'utf8');
+    const members = /enum Drop \{(.*?)\}/s.exec(source)![1]!.match(/[A-Z_]+/g)!;
+    expect(members).toEqual([...DROP_REASONS.map(({ name }) => name), 'COUNT']);
+    for (const { name, text } of DROP_REASONS) expect(text.length, name).toBeGreaterThan(5);
+  });
+
+  it('super-frames are judged like frames: a forwarded one is counted once', () => {
+    const fabric = new Fabric();
+    const packet = tcp({
+      from: IPS.a,
+      to: IPS.b,
+      sport: 1,
+      dport: 2,
+      flags: 'A',
+      payload: Array(20_000).fill(1),
+    });
+    const offload = { csumStart: 34, csumOffset: 16, gsoType: Gso.TCPV4, gsoSize: 1400 };
+    expect(fabric.from('a', ethernet({ src: MACS.a, dst: MACS.b }, packet), offload).length).toBe(1);
+    expect(fabric.drops()).toEqual({});
+  });
+});
