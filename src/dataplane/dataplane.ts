@@ -218,16 +218,21 @@ export class Dataplane {
 
   private setService(config: ServiceConfig): void {
     const { services, affinities } = this.pipeline;
+    const old = this.services.get(config.id);
     this.services.set(config.id, config);
     services.set(config);
     // Affinity to an endpoint that left is forgotten at once (S27).
     affinities.forget(config.id, (row) => {
       const at = row * BACKEND_WORDS;
       const [w0, w1, w2, w3] = affinities.backend.subarray(at, at + 4) as unknown as Address;
-      return config.affinity > 0 && services.hasBackendAddress(config.id, w0, w1, w2, w3);
+      return (
+        config.affinity > 0 && services.hasBackend(config.id, w0, w1, w2, w3, affinities.backend[at + 4]!)
+      );
     });
+    if (config.protocol !== Protocol.UDP) return;
+    const hasMoved = old?.port !== config.port || old.vip.some((word, i) => word !== config.vip[i]);
     // S32: without any endpoint, flows stay.
-    if (config.protocol === Protocol.UDP && config.backends.length > 0) this.dropStaleUdp(config.id);
+    if (hasMoved || config.backends.length > 0) this.dropStaleUdp(config.id, hasMoved);
   }
 
   private removeService(id: number): void {
@@ -240,7 +245,10 @@ export class Dataplane {
     affinities.forget(id, () => false);
   }
 
-  /** S31, S33: UDP flows to endpoints that left are deleted after the change is live, so that clients re-home. */
+  /**
+   * S31, S33: UDP flows to endpoints, ports or addresses that left are deleted after the change is live, so that
+   * clients re-home.
+   */
   private dropStaleUdp(id: number, all = false): void {
     const { flows, services } = this.pipeline;
     for (let row = 0; row < flows.extent; row++) {
@@ -250,12 +258,13 @@ export class Dataplane {
       const high = Word.SOURCE_HIGH;
       const isServed =
         !all &&
-        services.hasBackendAddress(
+        services.hasBackend(
           id,
           flows.word(reply, high),
           flows.word(reply, high + 1),
           flows.word(reply, high + 2),
           flows.word(reply, Word.SOURCE),
+          flows.word(reply, Word.PORTS) >>> 16,
         );
       if (!isServed) flows.remove(row);
     }

@@ -83,12 +83,12 @@ export class Services {
     return this.vips.has4(address);
   }
 
-  /** Does the service exist and have this backend address (any port)? */
-  hasBackendAddress(id: number, w0: number, w1: number, w2: number, w3: number): boolean {
+  /** Does the service have this backend? */
+  hasBackend(id: number, w0: number, w1: number, w2: number, w3: number, port: number): boolean {
     const backends = this.backends[id]!;
     for (let i = 0; i < backends.length; i += BACKEND_WORDS) {
-      if (backends[i + 3] === w3 && backends[i + 2] === w2 && backends[i + 1] === w1 && backends[i] === w0)
-        return true;
+      if (backends[i + 3] !== w3 || backends[i + 4] !== port) continue;
+      if (backends[i + 2] === w2 && backends[i + 1] === w1 && backends[i] === w0) return true;
     }
     return false;
   }
