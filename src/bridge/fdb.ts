@@ -1,4 +1,4 @@
-import { finish, mix } from '../table/hash.ts';
+import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
@@ -44,6 +44,7 @@ export class Fdb {
   learned = 0;
   evictions = 0;
 
+  private readonly hasher: Hasher;
   private index: HashIndex;
   private rows: RowPool;
   private lists: Lists;
@@ -61,6 +62,7 @@ export class Fdb {
     public ageing: number,
     private readonly seed: number,
   ) {
+    this.hasher = new Hasher(seed);
     const capacity = maxEntries + Fdb.MAX_STATIC;
     this.index = new HashIndex(capacity);
     this.rows = new RowPool(capacity);
@@ -189,7 +191,7 @@ export class Fdb {
   }
 
   private find(hi: number, lo: number): number {
-    const hash = finish(mix(mix(this.seed, lo), hi));
+    const hash = this.hasher.of2(hi, lo);
     const { slots, hashes, mask } = this.index;
     for (let at = hash & mask; ; at = (at + 1) & mask) {
       const row = slots[at]! - 1;
@@ -207,7 +209,7 @@ export class Fdb {
     this.stamp[row] = now;
     this.kind[row] = kind;
     this.moves[row] = 0;
-    this.index.insert(finish(mix(mix(this.seed, lo), hi)), row);
+    this.index.insert(this.hasher.of2(hi, lo), row);
     return row;
   }
 
@@ -216,7 +218,7 @@ export class Fdb {
       this.learned--;
       this.lists.remove(this.location[row]!, row);
     }
-    this.index.remove(finish(mix(mix(this.seed, this.lo[row]!), this.hi[row]!)), row);
+    this.index.remove(this.hasher.of2(this.hi[row]!, this.lo[row]!), row);
     this.location[row] = -1;
     this.rows.give(row);
   }

@@ -1,4 +1,4 @@
-import { finish, mix } from '../table/hash.ts';
+import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
@@ -28,6 +28,7 @@ export class Flows {
   created = 0;
   evicted = 0;
 
+  private readonly hasher: Hasher;
   private index!: HashIndex;
   private rows!: RowPool;
   private lists!: Lists;
@@ -45,8 +46,9 @@ export class Flows {
 
   constructor(
     public capacity: number,
-    private readonly seed: number,
+    seed: number,
   ) {
+    this.hasher = new Hasher(seed);
     this.allocate(capacity);
   }
 
@@ -98,9 +100,10 @@ export class Flows {
   }
 
   hash(tuple: Int32Array): number {
-    const h = mix(mix(mix(mix(this.seed, tuple[0]!), tuple[1]!), tuple[2]!), tuple[3]!);
-    if (tuple[6] === 0xffff && tuple[5] === 0 && tuple[4] === 0) return finish(h);
-    return finish(mix(mix(mix(mix(h, tuple[4]! ^ tuple[5]!), tuple[6]!), tuple[7]! ^ tuple[8]!), tuple[9]!));
+    const { hasher } = this;
+    const low = hasher.of4(tuple[0]!, tuple[1]!, tuple[2]!, tuple[3]!);
+    if (tuple[6] === 0xffff && tuple[5] === 0 && tuple[4] === 0) return low;
+    return low ^ hasher.of6(tuple[4]!, tuple[5]!, tuple[6]!, tuple[7]!, tuple[8]!, tuple[9]!);
   }
 
   /** @returns the tuple id of a live flow, or −1. An expired flow that is met is removed. */

@@ -1,5 +1,5 @@
 import type { Packets } from '../packet/packets.ts';
-import { finish, mix } from '../table/hash.ts';
+import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
@@ -44,6 +44,7 @@ const enum List {
  * least recently confirmed one goes first; 64 packets wait per address and 256 in all.
  */
 export class Neighbors {
+  private readonly hasher: Hasher;
   private readonly index = new HashIndex(MAX_LEARNED + MAX_PERMANENT);
   private readonly rows = new RowPool(MAX_LEARNED + MAX_PERMANENT);
   private readonly lists = new Lists(2, MAX_LEARNED + MAX_PERMANENT);
@@ -64,8 +65,10 @@ export class Neighbors {
 
   constructor(
     private readonly packets: Packets,
-    private readonly seed: number,
-  ) {}
+    seed: number,
+  ) {
+    this.hasher = new Hasher(seed);
+  }
 
   network(row: number): number {
     return this.keys[row * 5]!;
@@ -280,6 +283,6 @@ export class Neighbors {
   }
 
   private hash(network: number, w0: number, w1: number, w2: number, w3: number): number {
-    return finish(mix(mix(mix(mix(mix(this.seed, network), w0), w1), w2), w3));
+    return this.hasher.of5(network, w0, w1, w2, w3);
   }
 }

@@ -2,24 +2,26 @@ import { type CardMemory, Control } from '../card/layout.ts';
 import type { Locations } from '../fabric/locations.ts';
 import { NETWORKS, type Networks } from '../fabric/networks.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
-import { finish, mix } from '../table/hash.ts';
+import { Hasher } from '../table/hash.ts';
 import { FIRST_PEER } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
-import { Ipv6, trafficClass } from '../wire/ipv6.ts';
+import { IPV6_BYTES, Ipv6, trafficClass } from '../wire/ipv6.ts';
 import { VXLAN_BYTES, writeVxlan } from '../wire/vxlan.ts';
 
 /** Frames towards peers: the VXLAN header goes into the headroom, once however many peers get a copy. */
 export class Encap {
+  private readonly hasher: Hasher;
   private readonly memory: CardMemory;
 
   constructor(
     private readonly packets: Packets,
     private readonly networks: Networks,
     private readonly locations: Locations,
-    private readonly seed: number,
+    seed: number,
   ) {
+    this.hasher = new Hasher(seed);
     this.memory = packets.memory;
   }
 
@@ -67,21 +69,30 @@ export class Encap {
     const { view } = packets;
     const ip = packets.l3[slot]!;
     const type = packets.etherType[slot]!;
-    let hash = mix(this.seed, type);
-    if (ip !== 0 && type === EtherType.IPV4) {
-      hash = mix(mix(hash, view.getInt32(ip + Ipv4.SOURCE)), view.getInt32(ip + Ipv4.DESTINATION));
-    } else if (ip !== 0 && type === EtherType.IPV6) {
-      for (let i = Ipv6.SOURCE as number; i < 40; i += 4) hash = mix(hash, view.getInt32(ip + i));
-    } else {
-      hash = mix(
-        mix(hash, packets.srcLo[slot]! ^ packets.srcHi[slot]!),
-        packets.dstLo[slot]! ^ packets.dstHi[slot]!,
+    const { hasher } = this;
+    if (ip === 0 || (type !== EtherType.IPV4 && type !== EtherType.IPV6)) {
+      return hasher.of5(
+        type,
+        packets.srcHi[slot]!,
+        packets.srcLo[slot]!,
+        packets.dstHi[slot]!,
+        packets.dstLo[slot]!,
       );
-      return finish(hash);
     }
     const protocol = packets.protocol[slot]!;
     const l4 = packets.l4[slot]!;
     const hasPorts = l4 !== 0 && (protocol === Protocol.TCP || protocol === Protocol.UDP);
-    return finish(mix(mix(hash, protocol), hasPorts ? view.getInt32(l4) : 0));
+    const ports = hasPorts ? view.getInt32(l4) : 0;
+    if (type === EtherType.IPV4) {
+      return hasher.of4(
+        view.getInt32(ip + Ipv4.SOURCE),
+        view.getInt32(ip + Ipv4.DESTINATION),
+        protocol,
+        ports,
+      );
+    }
+    let hash = 0;
+    for (let i: number = Ipv6.SOURCE; i < IPV6_BYTES; i += 4) hash = hasher.of2(hash, view.getInt32(ip + i));
+    return hasher.of4(hash, protocol, ports, type);
   }
 }

@@ -1,5 +1,5 @@
 import type { PeerConfig } from '../dataplane/config.ts';
-import { finish, mix } from '../table/hash.ts';
+import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 
 /** Outer source address → peer, rebuilt when peers change. Linear probing over rows of 5 words (address, peer). */
@@ -7,7 +7,11 @@ export class PeerAddresses {
   private index = new HashIndex(4);
   private rows = new Int32Array(0);
 
-  constructor(private readonly seed: number) {}
+  private readonly hasher: Hasher;
+
+  constructor(seed: number) {
+    this.hasher = new Hasher(seed);
+  }
 
   rebuild(peers: Iterable<PeerConfig>): void {
     const rows: number[] = [];
@@ -44,6 +48,6 @@ export class PeerAddresses {
   }
 
   private hash(w0: number, w1: number, w2: number, w3: number): number {
-    return finish(mix(mix(mix(mix(this.seed, w3), w2), w1), w0));
+    return this.hasher.of4(w0, w1, w2, w3);
   }
 }

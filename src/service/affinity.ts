@@ -1,4 +1,4 @@
-import { finish, mix } from '../table/hash.ts';
+import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
@@ -18,6 +18,7 @@ const MAX_TIMEOUT_MS = 86_400_000;
  * first, so new clients are never refused.
  */
 export class Affinities {
+  private readonly hasher: Hasher;
   private readonly index: HashIndex;
   private readonly rows: RowPool;
   private readonly lists: Lists;
@@ -28,8 +29,9 @@ export class Affinities {
 
   constructor(
     readonly capacity: number,
-    private readonly seed: number,
+    seed: number,
   ) {
+    this.hasher = new Hasher(seed);
     this.index = new HashIndex(capacity);
     this.rows = new RowPool(capacity);
     this.lists = new Lists(1, capacity);
@@ -149,6 +151,6 @@ export class Affinities {
   }
 
   private hash(network: number, service: number, w0: number, w1: number, w2: number, w3: number): number {
-    return finish(mix(mix(mix(mix(mix(mix(this.seed, w3), service), network), w0), w1), w2));
+    return this.hasher.of6(network, service, w0, w1, w2, w3);
   }
 }

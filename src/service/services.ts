@@ -1,5 +1,5 @@
 import type { ServiceConfig } from '../dataplane/config.ts';
-import { finish, mix } from '../table/hash.ts';
+import { finish, Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 
 /** Words per backend: address 0–3, port. */
@@ -27,7 +27,11 @@ export class Services {
   /** Every VIP in use → number of service ports on it; to know an undefined port from a foreign address (S15). */
   private readonly vips = new VipSet();
 
-  constructor(private readonly seed: number) {}
+  private readonly hasher: Hasher;
+
+  constructor(seed: number) {
+    this.hasher = new Hasher(seed);
+  }
 
   set(config: ServiceConfig): void {
     if (config.id >= this.capacity) this.grow(config.id + 1);
@@ -106,7 +110,7 @@ export class Services {
   }
 
   private hash(w0: number, w1: number, w2: number, w3: number, last: number): number {
-    return finish(mix(mix(mix(mix(mix(this.seed, w3), last), w0), w1), w2));
+    return this.hasher.of5(w0, w1, w2, w3, last);
   }
 
   /** Doubling, on the control path only; everything keeps its place. */
