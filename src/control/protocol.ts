@@ -121,7 +121,15 @@ export interface Status {
   uptime: number;
   probing: string;
   counts: { networks: number; ports: number; peers: number; services: number; flows: number };
-  ports: { name: string; network: string; state: 'up' | 'gone'; rxRate: number; txRate: number; rxBitRate: number; txBitRate: number }[];
+  ports: {
+    name: string;
+    network: string;
+    state: 'up' | 'gone';
+    rxRate: number;
+    txRate: number;
+    rxBitRate: number;
+    txBitRate: number;
+  }[];
   peers: { name: string; reachable: string; rtt: number | null; rxRate: number; txRate: number }[];
   /** Totals by reason, most first. */
   drops: { reason: string; count: number; rate: number }[];

@@ -1,6 +1,14 @@
 /** Shapes shared by the stages of the control plane: text → resources → compiled generation → plan. */
-import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig, ServiceConfig } from '../dataplane/config.ts';
+
 import type { InterfaceAddress, TapOptions, UnderlayOptions } from '../card/native.ts';
+import type {
+  HostConfig,
+  NetworkConfig,
+  Op,
+  PeerConfig,
+  PortConfig,
+  ServiceConfig,
+} from '../dataplane/config.ts';
 
 /** One text to read: a file, standard input or the body of a request. */
 export interface Source {
@@ -99,7 +107,11 @@ export interface PortSpec {
 export interface ServiceSpec {
   /** IPv4 ClusterIP text; "" when the service has none to program (headless, ExternalName, other proxy). */
   readonly clusterIP: string;
-  readonly ports: readonly { readonly name: string; readonly protocol: 'TCP' | 'UDP' | 'SCTP'; readonly port: number }[];
+  readonly ports: readonly {
+    readonly name: string;
+    readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+    readonly port: number;
+  }[];
   /** Seconds; 0 = sessionAffinity None. */
   readonly affinity: number;
 }
@@ -108,7 +120,11 @@ export interface EndpointSliceSpec {
   /** From the label kubernetes.io/service-name; "" = belongs to none. */
   readonly service: string;
   readonly addressType: 'IPv4' | 'IPv6' | 'FQDN';
-  readonly ports: readonly { readonly name: string; readonly protocol: 'TCP' | 'UDP' | 'SCTP'; readonly port: number }[];
+  readonly ports: readonly {
+    readonly name: string;
+    readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+    readonly port: number;
+  }[];
   readonly endpoints: readonly {
     readonly address: string;
     readonly ready: boolean;
