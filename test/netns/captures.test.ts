@@ -98,7 +98,19 @@ describe.skipIf(SKIP)('on the wire', () => {
     traffic: () => Promise<unknown>,
     at = { vni: VNI, port: 4789 },
   ): Promise<CapturedPacket[]> {
-    const filter = ['udp', 'port', String(at.port), 'or', '(ip[6:2]', '&', '0x3fff', '!=', '0)'];
+    const filter = [
+      '-B',
+      '32768',
+      'udp',
+      'port',
+      String(at.port),
+      'or',
+      '(ip[6:2]',
+      '&',
+      '0x3fff',
+      '!=',
+      '0)',
+    ];
     const capture: Capture = await lab.capture(ns.beta!, 'uplink', filter);
     await traffic();
     const packets = await capture.decode(FIELDS, undefined, [...VERIFY, '-d', 'udp.port==4790,vxlan']);

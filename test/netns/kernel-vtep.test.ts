@@ -316,7 +316,15 @@ describe.skipIf(SKIP)('over IPv6', () => {
       for (const link of links) await lab.must(ns[name]!, ['ethtool', '-K', link, 'tx', 'off']);
     }
     try {
-      const capture = await lab.capture(ns.beta!, 'uplink', ['src', 'host', '2001:db8:1::1', 'and', 'udp']);
+      const capture = await lab.capture(ns.beta!, 'uplink', [
+        '-B',
+        '32768',
+        'src',
+        'host',
+        '2001:db8:1::1',
+        'and',
+        'udp',
+      ]);
       expect(await ping(lab, ns.a1!, B1)).toBe(5);
       expect((await udp(lab, ns.a1!, B1, SMALL)).answered).toEqual(SMALL);
       await bothWays(lab, ns.a1!, B1, 4 * MIB, 'IPv6 underlay, no checksum offload');
