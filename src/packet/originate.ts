@@ -102,7 +102,8 @@ export class Originator {
     if (made < 0) return;
     const at = this.addressBack(made, slot);
     const gateway = this.networks.subnets4[network]![row + 2]!;
-    writeIpv4(view, at, IPV4_BYTES + ICMP_BYTES + quoted, Protocol.ICMP, gateway, source);
+    // Without DF (K14): an error is lost for good where it does not fit.
+    writeIpv4(view, at, IPV4_BYTES + ICMP_BYTES + quoted, Protocol.ICMP, gateway, source, 0);
     const icmp = at + IPV4_BYTES;
     view.setInt32(icmp, (type << 24) | (code << 16));
     view.setInt32(icmp + 4, rest);

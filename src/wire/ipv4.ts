@@ -37,7 +37,7 @@ export const enum Protocol {
   ICMPV6 = 58,
 }
 
-/** Writes a header without options; the checksum is complete. */
+/** Writes a header without options; the checksum is complete. `fragment` is the word of flags and offset. */
 export function writeIpv4(
   view: DataView,
   at: number,
@@ -45,9 +45,10 @@ export function writeIpv4(
   protocol: number,
   source: number,
   destination: number,
+  fragment = DONT_FRAGMENT,
 ): void {
   view.setInt32(at, 0x45000000 | totalLength | 0);
-  view.setInt32(at + 4, 0x4000);
+  view.setInt32(at + 4, fragment);
   view.setInt32(at + 8, (64 << 24) | (protocol << 16));
   view.setInt32(at + Ipv4.SOURCE, source);
   view.setInt32(at + Ipv4.DESTINATION, destination);
