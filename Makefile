@@ -18,7 +18,11 @@ test: build ## every test, those in network namespaces included; ARGS="test/cli"
 	@scripts/setup.sh test
 	@node scripts/test.mjs $(ARGS)
 
-bench: build ## measure this machine: twill, the kernel and a bare C loop side by side
+test-asan: build ## the card's tests on a build with address and undefined-behaviour sanitizers
+	@$(MAKE) -s -C native asan
+	@env $$($(MAKE) -s -C native asan-env) node scripts/test.mjs $(or $(ARGS),test/card)
+
+bench: build ## measure this machine: logic in memory, and TCP beside the kernel (ARGS=--quick)
 	@scripts/setup.sh bench
 	@bin/twill bench $(ARGS)
 
@@ -64,4 +68,4 @@ uninstall: ## remove what install copied
 clean: ## remove what build made
 	@rm -rf dist native/build
 
-.PHONY: help demo test bench check build install uninstall clean
+.PHONY: help demo test test-asan bench check build install uninstall clean
