@@ -56,7 +56,7 @@ const claim = (senderIp: string, more: { senderMac?: string; src?: string; op?: 
   });
 
 describe('own addresses', () => {
-  check('B24', [
+  check('B24: a pod sends as itself', [
     ['its own IPv4 address', eth(echoRequest(IPS.a, IPS.b)), every(PASS)],
     ['another MAC', eth([1, 2, 3], 0x88b5, '06:00:00:00:00:99'), ['SPOOF_MAC', 'SPOOF_MAC', PASS]],
     ['a foreign IPv4 address', eth(echoRequest('10.77.0.77', IPS.b)), ['SPOOF_IP', PASS, PASS]],
@@ -150,7 +150,7 @@ describe('what belongs to others', () => {
     { from: 'fe80::1', to: 'ff02::1', protocol: 58, hopLimit: 255 },
     [134, 0, 0, 0, 0, 0, 0, 0],
   );
-  check('B25', [
+  check('B25: a pod is neither gateway nor server', [
     ['ARP for the gateway address', claim(IPS.gateway), ['SPOOF_GATEWAY', 'SPOOF_GATEWAY', PASS]],
     ['ARP for the second subnet’s gateway', claim('10.78.0.1'), ['SPOOF_GATEWAY', 'SPOOF_GATEWAY', PASS]],
     [
@@ -181,7 +181,7 @@ describe('what belongs to others', () => {
 
   const vxlanTo = (to: string, dport = 4789, fragment = 0x4000): Uint8Array =>
     eth(udp({ from: IPS.a, to, sport: 5000, dport, fragment }));
-  check('B26', [
+  check('B26: a pod has no tunnel of its own', [
     ['VXLAN to this host', vxlanTo('192.0.2.1'), ['UNDERLAY_ACCESS', 'UNDERLAY_ACCESS', PASS]],
     ['VXLAN to a peer', vxlanTo(PEER_ADDRESSES.q), ['UNDERLAY_ACCESS', 'UNDERLAY_ACCESS', PASS]],
     [
@@ -210,7 +210,7 @@ describe('what belongs to others', () => {
 
 describe('the gateway’s own addresses', () => {
   for (const mac of [MACS.gateway, MACS.router]) {
-    check('B27', [
+    check('B27: the gateway’s MACs', [
       [`source ${mac} from a port`, eth([1], 0x88b5, mac), every('SPOOF_GATEWAY')],
       [`unknown protocol to ${mac}`, eth([1], 0x88b5, MACS.a, mac), every('GATEWAY_UNHANDLED')],
     ]);
