@@ -1,0 +1,146 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { ServiceConfig } from '../../src/dataplane/config.ts';
+import { Services } from '../../src/service/services.ts';
+import { address4 } from '../fabric.ts';
+
+const make = (id: number, vip: number, port: number, protocol: number, backends = 2): ServiceConfig => ({
+  id,
+  name: `default/s${id}:p`,
+  vip: address4(`10.96.${vip >> 8}.${vip & 255}`),
+  port,
+  protocol,
+  affinity: id * 1000,
+  backends: Array.from({ length: backends }, (_, i) => ({
+    address: address4(`10.77.0.${i + 1}`),
+    port: 8000 + id,
+  })),
+});
+const find = (services: Services, { vip, protocol, port }: ServiceConfig) =>
+  services.find(vip[0], vip[1], vip[2], vip[3], protocol, port);
+
+describe('the service table', () => {
+  it('S15, S17, S25: behaves like a map from (VIP, protocol, port), and knows every VIP', () => {
+    const one = fc.record({
+      id: fc.nat(30),
+      vip: fc.nat(12),
+      port: fc.constantFrom(53, 80, 443),
+      protocol: fc.constantFrom(6, 17),
+      remove: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(one, { maxLength: 80 }), (steps) => {
+        const services = new Services(5);
+        const model = new Map<number, ServiceConfig>();
+        for (const { id, vip, port, protocol, remove } of steps) {
+          const config = make(id, vip, port, protocol);
+          const isTaken = [...model.values()].some(
+            (m) => m.id !== id && m.vip[3] === config.vip[3] && m.port === port && m.protocol === protocol,
+          );
+          if (remove) {
+            services.remove(id);
+            model.delete(id);
+          } else if (!isTaken) {
+            services.set(config);
+            model.set(id, config);
+          }
+          expect(services.count).toBe(model.size);
+        }
+        for (let vip = 0; vip <= 12; vip++) {
+          for (const protocol of [6, 17]) {
+            for (const port of [53, 80, 443]) {
+              const wanted = make(0, vip, port, protocol);
+              const owner = [...model.values()].find(
+                (m) => m.vip[3] === wanted.vip[3] && m.port === port && m.protocol === protocol,
+              );
+              expect(find(services, wanted)).toBe(owner?.id ?? -1);
+            }
+          }
+          const address = make(0, vip, 1, 6).vip[3];
+          expect(services.isVip4(address)).toBe([...model.values()].some((m) => m.vip[3] === address));
+        }
+      }),
+    );
+  });
+
+  it('S25: grows to any id and keeps what it has', () => {
+    const services = new Services(5);
+    const all = [0, 1, 1023, 1024, 5000, 100_000].map((id, i) => make(id, i, 80, 6));
+    for (const config of all) services.set(config);
+    for (const config of all) {
+      expect(find(services, config)).toBe(config.id);
+      expect(services.affinity[config.id]).toBe(config.affinity);
+      expect(services.hasBackend(config.id, ...config.backends[0]!.address, config.backends[0]!.port)).toBe(
+        true,
+      );
+    }
+    expect(services.count).toBe(all.length);
+  });
+
+  it('S25: many VIPs, all found again after half of them left', () => {
+    const services = new Services(5);
+    const all = Array.from({ length: 4000 }, (_, i) => make(i, i, 80, 6));
+    for (const config of all) services.set(config);
+    for (const { id } of all) if (id % 2 === 0) services.remove(id);
+    expect(all.map((config) => find(services, config))).toEqual(
+      all.map(({ id }) => (id % 2 === 0 ? -1 : id)),
+    );
+    expect(all.every(({ id, vip }) => services.isVip4(vip[3]) === (id % 2 === 1))).toBe(true);
+  });
+
+  it('S26, S31: the owner of an id changes with its removal, not with its configuration', () => {
+    const services = new Services(5);
+    services.set(make(3, 1, 80, 6));
+    const first = services.generation[3]!;
+    services.set(make(3, 1, 80, 6, 5));
+    expect(services.generation[3]).toBe(first);
+    services.remove(3);
+    services.set(make(3, 1, 80, 6));
+    expect(services.generation[3]).not.toBe(first);
+  });
+
+  it('S24: the round-robin index survives a change modulo the number of backends, and ends with the Service', () => {
+    const services = new Services(5);
+    services.set(make(3, 1, 80, 6, 5));
+    services.next[3] = 4;
+    services.set(make(3, 1, 80, 6, 3));
+    expect(services.next[3]).toBe(1);
+    services.set(make(3, 1, 80, 6, 0));
+    expect(services.next[3]).toBe(0);
+    services.set(make(3, 1, 80, 6, 3));
+    services.next[3] = 2;
+    services.remove(3);
+    expect(services.next[3]).toBe(0);
+  });
+
+  it('S31, S33: a backend is its address and its port', () => {
+    const services = new Services(5);
+    services.set(make(3, 1, 80, 6));
+    const has = (ip: string, port: number) => services.hasBackend(3, ...address4(ip), port);
+    expect([
+      has('10.77.0.1', 8003),
+      has('10.77.0.2', 8003),
+      has('10.77.0.1', 8004),
+      has('10.77.0.3', 8003),
+    ]).toEqual([true, true, false, false]);
+    expect(services.hasBackend(3, 1, 0, 0xffff, address4('10.77.0.1')[3], 8003)).toBe(false);
+  });
+
+  it('S9: an IPv6 VIP is found and is no IPv4 one', () => {
+    const services = new Services(5);
+    const config: ServiceConfig = { ...make(1, 1, 80, 6), vip: [0xfd000096 | 0, 0, 0, 0x22] };
+    services.set(config);
+    expect(find(services, config)).toBe(1);
+    expect(services.isVip4(0x22)).toBe(false);
+    services.remove(1);
+    expect(find(services, config)).toBe(-1);
+  });
+
+  it('S15: removing what is not there changes nothing', () => {
+    const services = new Services(5);
+    services.remove(7);
+    services.remove(1_000_000);
+    expect(services.count).toBe(0);
+    expect(services.generation[7]).toBe(0);
+  });
+});
