@@ -1,0 +1,186 @@
+/**
+ * Two Twill hosts with a router between them, whose far side carries less; a third that dies.
+ *
+ *   alpha 192.0.2.1 ══ 1500 ══ router ══ 1400 ══ 198.51.100.2 beta      2001:db8:1::/64, 2001:db8:2::/64
+ *                                 ╚═════ 1500 ══ 203.0.113.2 gamma
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Daemon, type TestLab, testLab } from '../lab/lab.ts';
+import {
+  bothWays,
+  host,
+  items,
+  MIB,
+  network,
+  peer,
+  ping,
+  port,
+  Servers,
+  SKIP,
+  udp,
+  until,
+  yaml,
+} from './kit.ts';
+
+const A1 = '10.77.0.11';
+const B1 = '10.77.0.12';
+const C1 = '10.77.0.13';
+const ALPHA = '192.0.2.1';
+const BETA = '198.51.100.2';
+const GAMMA = '203.0.113.2';
+const ALPHA6 = '2001:db8:1::1';
+const BETA6 = '2001:db8:2::2';
+const NARROW = 1400;
+
+interface Peer {
+  readonly metadata: { readonly name: string };
+  readonly status: {
+    readonly reachable: string;
+    readonly rtt: number | null;
+    readonly pathMtu: number | null;
+  };
+}
+
+describe.skipIf(SKIP)('paths', () => {
+  let lab: TestLab;
+  let alpha: Daemon;
+  let gamma: Daemon;
+  let died: number;
+  const ns: Record<string, string> = {};
+
+  beforeAll(async () => {
+    lab = testLab();
+    for (const name of ['alpha', 'beta', 'gamma', 'router', 'a1', 'b1', 'c1', 'a6', 'b6'])
+      ns[name] = await lab.namespace(name);
+    const router = ns.router!;
+    await lab.must(router, ['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
+    const join = async (name: string, near: string, far: string, mtu: number): Promise<void> => {
+      await lab.wire(
+        { namespace: ns[name]!, name: 'uplink', address: `${near}/24` },
+        { namespace: router, name, address: `${far}/24`, mtu },
+      );
+      await lab.ip(ns[name]!, 'route', 'add', 'default', 'via', far);
+    };
+    await join('alpha', ALPHA, '192.0.2.254', 1500);
+    await join('beta', BETA, '198.51.100.254', NARROW);
+    await join('gamma', GAMMA, '203.0.113.254', 1500);
+    for (const [name, near, far] of [
+      ['alpha', ALPHA6, '2001:db8:1::fe'],
+      ['beta', BETA6, '2001:db8:2::fe'],
+    ] as const) {
+      await lab.ip(ns[name]!, 'address', 'add', `${near}/64`, 'dev', 'uplink', 'nodad');
+      await lab.ip(router, 'address', 'add', `${far}/64`, 'dev', name, 'nodad');
+      await lab.ip(ns[name]!, '-6', 'route', 'add', 'default', 'via', far);
+    }
+    const blue = network('blue', 42);
+    const six = network('six', 46, { port: 4799 });
+    const only = { networks: ['blue'] };
+    const only6 = { networks: ['six'] };
+    [alpha, , gamma] = await Promise.all([
+      lab.daemonWith(
+        ns.alpha!,
+        'alpha',
+        yaml(
+          ...[host('alpha', ALPHA, ALPHA6), blue, six, peer('beta', BETA, only), peer('gamma', GAMMA, only)],
+          ...[peer('beta6', BETA6, only6), port('a1', 'blue', ns.a1!, A1), port('a6', 'six', ns.a6!, A1)],
+        ),
+      ),
+      lab.daemonWith(
+        ns.beta!,
+        'beta',
+        yaml(
+          ...[
+            host('beta', BETA, BETA6),
+            blue,
+            six,
+            peer('alpha', ALPHA, only),
+            peer('alpha6', ALPHA6, only6),
+          ],
+          ...[port('b1', 'blue', ns.b1!, B1), port('b6', 'six', ns.b6!, B1)],
+        ),
+      ),
+      lab.daemonWith(
+        ns.gamma!,
+        'gamma',
+        yaml(host('gamma', GAMMA), blue, peer('alpha', ALPHA), port('c1', 'blue', ns.c1!, C1)),
+      ),
+      new Servers(lab).start({ a1: ns.a1!, b1: ns.b1!, a6: ns.a6!, b6: ns.b6! }),
+    ]);
+  });
+  afterAll(async () => lab?.dispose());
+
+  const peers = async (daemon: Daemon): Promise<Record<string, Peer['status']>> =>
+    Object.fromEntries(
+      (await items<Peer>(lab, daemon, 'peers')).map(({ metadata, status }) => [metadata.name, status]),
+    );
+
+  it('every peer that lives is reachable; one of them dies', async () => {
+    const found = await until(
+      () => peers(alpha),
+      ({ beta, gamma: third, beta6 }) => [beta, third, beta6].every((status) => status?.reachable === 'yes'),
+    );
+    for (const name of ['beta', 'gamma', 'beta6']) {
+      expect(found[name]!.rtt).toBeGreaterThan(0);
+      expect(found[name]!.rtt).toBeLessThan(500);
+    }
+    expect(await ping(lab, ns.a1!, C1)).toBe(5);
+    await gamma.stop();
+    await lab.ip(null, 'netns', 'delete', ns.gamma!);
+    await lab.ip(ns.router!, 'route', 'add', 'blackhole', `${GAMMA}/32`);
+    died = performance.now();
+  });
+
+  it('V15, V17: pods believe in the MTU of the link, and TCP still comes through the narrow path', async () => {
+    expect(await lab.ip(ns.a1!, 'link', 'show', 'eth0')).toContain('mtu 1450');
+    await bothWays(lab, ns.a1!, B1, 16 * MIB, 'TCP through a narrow path');
+    await bothWays(lab, ns.a6!, B1, 8 * MIB, 'TCP through a narrow path, IPv6 underlay');
+  });
+
+  it('V17: the path MTU is known, exactly', async () => {
+    const found = await until(
+      () => peers(alpha),
+      ({ beta, beta6 }) => beta?.pathMtu === NARROW && beta6?.pathMtu === NARROW,
+    );
+    expect([found.beta!.reachable, found.beta6!.reachable]).toEqual(['yes', 'yes']);
+    const table = await lab.twill(alpha, 'get', 'peers', '-o', 'wide');
+    expect(table.stdout).toMatch(/^beta .* 1400 /m);
+  });
+
+  it('N34, V17: a packet that does not fit is answered with the size that does', async () => {
+    for (const [pod, most] of [
+      ['a1', NARROW - 50],
+      ['a6', NARROW - 70],
+    ] as const) {
+      await lab.ip(ns[pod]!, 'route', 'flush', 'cache');
+      expect(await ping(lab, ns[pod]!, B1, { size: most })).toBe(5);
+      const argv = ['ping', '-n', '-c', '1', '-W', '1', '-M', 'do', '-s', String(most + 1 - 28), B1];
+      const { stdout } = await lab.run(ns[pod]!, argv);
+      expect(stdout).toContain(`Frag needed and DF set (mtu = ${most})`);
+      expect(stdout).toContain('From 10.77.0.1 ');
+    }
+  });
+
+  it('V17: datagrams that fit pass, larger ones too once the pod’s kernel knows the path', async () => {
+    expect((await udp(lab, ns.a1!, B1, [1, 64, 1322, 1323, 1400, 4000])).answered).toEqual([
+      1, 64, 1322, 1323, 1400, 4000,
+    ]);
+  });
+
+  it('V6, V17: nothing is fragmented on the way', async () => {
+    const capture = await lab.capture(ns.beta!, 'uplink', ['(ip[6:2]', '&', '0x3fff', '!=', '0)']);
+    expect(await ping(lab, ns.a1!, B1, { size: NARROW - 50 })).toBe(5);
+    await bothWays(lab, ns.a1!, B1, MIB, 'TCP after discovery');
+    expect(await capture.decode(['ip.id'])).toEqual([]);
+  });
+
+  it('a dead peer becomes unreachable, and costs the others nothing (V30)', async () => {
+    const left = 20_000 - (performance.now() - died);
+    await until(
+      () => peers(alpha),
+      ({ gamma: third }) => third?.reachable === 'no',
+      left,
+    );
+    expect(await ping(lab, ns.a1!, B1)).toBe(5);
+    expect(alpha.output()).toContain('peer does not answer ICMP echo');
+  }, 30_000);
+});
