@@ -26,10 +26,22 @@ export class Forward {
     const { packets, bridge, egress } = this;
     const { dstHi, dstLo, source, network, flags } = packets;
     const { slots } = burst;
+    // Frames of one burst often share their destination: the previous answer is then still true.
+    let lastHi = -1;
+    let lastLo = 0;
+    let lastNetwork = -1;
+    let to = -1;
     for (let i = 0; i < burst.count; i++) {
       const slot = slots[i]!;
       const hi = dstHi[slot]!;
-      const to = (hi & GROUP_BIT) === 0 ? bridge.fdbs[network[slot]!]!.locate(hi, dstLo[slot]!, now) : -1;
+      const lo = dstLo[slot]!;
+      const net = network[slot]!;
+      if (lo !== lastLo || hi !== lastHi || net !== lastNetwork) {
+        to = (hi & GROUP_BIT) === 0 ? bridge.fdbs[net]!.locate(hi, lo, now) : -1;
+        lastHi = hi;
+        lastLo = lo;
+        lastNetwork = net;
+      }
       if (to <= GATEWAY) {
         if (to < 0) this.flood(slot);
         else packets.drop(slot, Drop.GATEWAY_UNHANDLED);

@@ -102,9 +102,6 @@ export class Transmit {
     memory.txDevice[tx] = device;
     memory.txStart[tx] = start;
     memory.txLength[tx] = packets.length[slot]!;
-    memory.txRemote[tx] = 0;
-    memory.txTos[tx] = 0;
-    memory.txEntropy[tx] = 0;
     memory.control[Control.TX_COUNT] = tx + 1;
     return Drop.NONE;
   }

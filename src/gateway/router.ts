@@ -19,6 +19,11 @@ import { decrementTtl, Ipv4, Protocol } from '../wire/ipv4.ts';
  * Limits: IPv4 only; echo requests in fragments are not answered.
  */
 export class Router {
+  /** The previous packet's next hop, true within one call of `route`: a burst often has one destination. */
+  private lastNetwork = -1;
+  private lastAddress = 0;
+  private lastRow = -1;
+
   constructor(
     private readonly packets: Packets,
     private readonly networks: Networks,
@@ -43,6 +48,7 @@ export class Router {
   /** Sends what is addressed to the gateway to its next hop. Frames for others pass. */
   route(burst: Burst, now: number): void {
     const { packets } = this;
+    this.lastNetwork = -1;
     const { slots } = burst;
     let kept = 0;
     for (let i = 0; i < burst.count; i++) {
@@ -108,6 +114,11 @@ export class Router {
     const ip = packets.l3[slot]!;
     const network = packets.network[slot]!;
     const destination = view.getInt32(ip + Ipv4.DESTINATION);
+    if (destination === this.lastAddress && network === this.lastNetwork) {
+      decrementTtl(view, ip);
+      this.address(slot, this.lastRow);
+      return true;
+    }
     if (networks.isGateway4(network, destination)) {
       const isConnection = packets.protocol[slot] === Protocol.TCP && packets.l4[slot] !== 0;
       if (isConnection) this.originator.tcpReset(slot);
@@ -123,6 +134,10 @@ export class Router {
     }
     decrementTtl(view, ip);
     const row = this.resolver.resolve(slot, destination, now);
+    // Resolving may reuse rows, so only its own answer is remembered.
+    this.lastNetwork = row < 0 ? -1 : network;
+    this.lastAddress = destination;
+    this.lastRow = row;
     if (row < 0) return false;
     this.address(slot, row);
     return true;

@@ -28,6 +28,9 @@ import { BACKEND_WORDS, type Services } from './services.ts';
 export class Translate implements Restorer {
   private readonly tuple = new Int32Array(TUPLE_WORDS);
   private readonly reply = new Int32Array(TUPLE_WORDS);
+  /** Tuple and flow of the previous packet of this burst; −1 = none. */
+  private readonly lastTuple = new Int32Array(TUPLE_WORDS);
+  private lastId = -1;
 
   constructor(
     private readonly packets: Packets,
@@ -42,6 +45,7 @@ export class Translate implements Restorer {
     if (this.flows.count === 0 && this.services.count === 0) return;
     const { packets } = this;
     const { slots } = burst;
+    this.lastId = -1;
     let kept = 0;
     for (let i = 0; i < burst.count; i++) {
       const slot = slots[i]!;
@@ -81,7 +85,7 @@ export class Translate implements Restorer {
   private track(slot: number, protocol: number, now: number): boolean {
     const { packets, flows, tuple } = this;
     readTuple4(packets, slot, tuple);
-    const id = flows.find(tuple, flows.hash(tuple), now);
+    const id = this.findFlow(now);
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
     if (id < 0) return toGateway ? this.open(slot, protocol, now) : true;
     const row = id >> 1;
@@ -99,6 +103,26 @@ export class Translate implements Restorer {
     }
     this.apply(slot, row, direction);
     return true;
+  }
+
+  /** The flow of `tuple`. Packets of one burst often belong to one flow: then its key alone is compared. */
+  private findFlow(now: number): number {
+    const { flows, tuple, lastTuple } = this;
+    if (
+      this.lastId >= 0 &&
+      tuple[Word.PORTS] === lastTuple[Word.PORTS] &&
+      tuple[Word.SOURCE] === lastTuple[Word.SOURCE] &&
+      tuple[Word.DESTINATION] === lastTuple[Word.DESTINATION] &&
+      tuple[Word.SCOPE] === lastTuple[Word.SCOPE]
+    ) {
+      return this.lastId;
+    }
+    this.lastId = flows.find(tuple, flows.hash(tuple), now);
+    lastTuple[Word.SCOPE] = tuple[Word.SCOPE]!;
+    lastTuple[Word.PORTS] = tuple[Word.PORTS]!;
+    lastTuple[Word.SOURCE] = tuple[Word.SOURCE]!;
+    lastTuple[Word.DESTINATION] = tuple[Word.DESTINATION]!;
+    return this.lastId;
   }
 
   private apply(slot: number, row: number, direction: number): void {
@@ -165,6 +189,7 @@ export class Translate implements Restorer {
   /** First packet of a flow to a service; packets to other addresses are the router's. */
   private open(slot: number, protocol: number, now: number): boolean {
     const { packets, services, tuple } = this;
+    this.lastId = -1; // adding a flow may evict another
     const address = tuple[Word.DESTINATION]!;
     const service = services.find(0, 0, 0xffff, address, protocol, tuple[Word.PORTS]! & 0xffff);
     if (service < 0) {
