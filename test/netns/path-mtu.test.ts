@@ -1,8 +1,8 @@
 /**
- * Two Twill hosts with a router between them, whose far side carries less; a third that dies.
+ * Two Twill hosts with two routers between them, joined by a link that carries less; a third host that dies.
  *
- *   alpha 192.0.2.1 ══ 1500 ══ router ══ 1400 ══ 198.51.100.2 beta      2001:db8:1::/64, 2001:db8:2::/64
- *                                 ╚═════ 1500 ══ 203.0.113.2 gamma
+ *   alpha 192.0.2.1 ══ 1500 ══ near ══ 1400 ══ far ══ 1500 ══ 198.51.100.2 beta      each also in 2001:db8::/32
+ *                                ╚════ 1500 ══ 203.0.113.2 gamma
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Daemon, type TestLab, testLab } from '../lab/lab.ts';
@@ -50,27 +50,32 @@ describe.skipIf(SKIP)('paths', () => {
 
   beforeAll(async () => {
     lab = testLab();
-    for (const name of ['alpha', 'beta', 'gamma', 'router', 'a1', 'b1', 'c1', 'a6', 'b6'])
+    for (const name of ['alpha', 'beta', 'gamma', 'near', 'far', 'a1', 'b1', 'c1', 'a6', 'b6'])
       ns[name] = await lab.namespace(name);
-    const router = ns.router!;
-    await lab.must(router, ['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
-    const join = async (name: string, near: string, far: string, mtu: number): Promise<void> => {
-      await lab.wire(
-        { namespace: ns[name]!, name: 'uplink', address: `${near}/24` },
-        { namespace: router, name, address: `${far}/24`, mtu },
-      );
-      await lab.ip(ns[name]!, 'route', 'add', 'default', 'via', far);
+    const routers = ['near', 'far'];
+    for (const name of routers)
+      await lab.must(ns[name]!, ['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
+    const join = async (name: string, at: string, own: string, gateway: string): Promise<void> => {
+      const length = own.includes(':') ? 64 : 24;
+      if ((await lab.run(null, ['ip', '-n', ns[name]!, 'link', 'show', 'uplink'])).code !== 0)
+        await lab.wire({ namespace: ns[name]!, name: 'uplink' }, { namespace: ns[at]!, name });
+      await lab.ip(ns[name]!, 'address', 'add', `${own}/${length}`, 'dev', 'uplink', 'nodad');
+      await lab.ip(ns[at]!, 'address', 'add', `${gateway}/${length}`, 'dev', name, 'nodad');
+      await lab.ip(ns[name]!, 'route', 'add', 'default', 'via', gateway);
     };
-    await join('alpha', ALPHA, '192.0.2.254', 1500);
-    await join('beta', BETA, '198.51.100.254', NARROW);
-    await join('gamma', GAMMA, '203.0.113.254', 1500);
-    for (const [name, near, far] of [
-      ['alpha', ALPHA6, '2001:db8:1::fe'],
-      ['beta', BETA6, '2001:db8:2::fe'],
-    ] as const) {
-      await lab.ip(ns[name]!, 'address', 'add', `${near}/64`, 'dev', 'uplink', 'nodad');
-      await lab.ip(router, 'address', 'add', `${far}/64`, 'dev', name, 'nodad');
-      await lab.ip(ns[name]!, '-6', 'route', 'add', 'default', 'via', far);
+    await join('alpha', 'near', ALPHA, '192.0.2.254');
+    await join('gamma', 'near', GAMMA, '203.0.113.254');
+    await join('beta', 'far', BETA, '198.51.100.254');
+    await join('alpha', 'near', ALPHA6, '2001:db8:1::fe');
+    await join('beta', 'far', BETA6, '2001:db8:2::fe');
+    await lab.wire(
+      { namespace: ns.near!, name: 'narrow', address: '192.0.3.1/24', mtu: NARROW },
+      { namespace: ns.far!, name: 'narrow', address: '192.0.3.2/24', mtu: NARROW },
+    );
+    for (const [i, name] of routers.entries()) {
+      await lab.ip(ns[name]!, 'address', 'add', `2001:db8:3::${i + 1}/64`, 'dev', 'narrow', 'nodad');
+      await lab.ip(ns[name]!, 'route', 'add', 'default', 'via', `192.0.3.${2 - i}`);
+      await lab.ip(ns[name]!, '-6', 'route', 'add', 'default', 'via', `2001:db8:3::${2 - i}`);
     }
     const blue = network('blue', 42);
     const six = network('six', 46, { port: 4799 });
@@ -126,7 +131,7 @@ describe.skipIf(SKIP)('paths', () => {
     expect(await ping(lab, ns.a1!, C1)).toBe(5);
     await gamma.stop();
     await lab.ip(null, 'netns', 'delete', ns.gamma!);
-    await lab.ip(ns.router!, 'route', 'add', 'blackhole', `${GAMMA}/32`);
+    await lab.ip(ns.near!, 'route', 'add', 'blackhole', `${GAMMA}/32`);
     died = performance.now();
   });
 
@@ -147,13 +152,14 @@ describe.skipIf(SKIP)('paths', () => {
   });
 
   it('N34, V17: a packet that does not fit is answered with the size that does', async () => {
-    for (const [pod, most] of [
-      ['a1', NARROW - 50],
-      ['a6', NARROW - 70],
+    for (const [pod, to, most] of [
+      ['a1', B1, NARROW - 50],
+      ['b1', A1, NARROW - 50],
+      ['a6', B1, NARROW - 70],
     ] as const) {
       await lab.ip(ns[pod]!, 'route', 'flush', 'cache');
-      expect(await ping(lab, ns[pod]!, B1, { size: most })).toBe(5);
-      const argv = ['ping', '-n', '-c', '1', '-W', '1', '-M', 'do', '-s', String(most + 1 - 28), B1];
+      expect(await ping(lab, ns[pod]!, to, { size: most })).toBe(5);
+      const argv = ['ping', '-n', '-c', '1', '-W', '1', '-M', 'do', '-s', String(most + 1 - 28), to];
       const { stdout } = await lab.run(ns[pod]!, argv);
       expect(stdout).toContain(`Frag needed and DF set (mtu = ${most})`);
       expect(stdout).toContain('From 10.77.0.1 ');
