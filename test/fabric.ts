@@ -172,7 +172,7 @@ export class Fabric {
   private sent: Sent[] = [];
 
   constructor(ops: readonly Op[] = Fabric.standing(), seed = 0x5eed) {
-    this.dataplane = new Dataplane(this.card, this.counters, seed);
+    this.dataplane = new Dataplane(this.card, this.counters, seed, 1024);
     this.card.onSend = (raw) => {
       const sent = this.name(raw);
       const status = this.status.get(sent.to) ?? TxStatus.SENT;

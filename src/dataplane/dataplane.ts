@@ -37,8 +37,9 @@ export class Dataplane {
     private readonly card: Card,
     readonly counters: Counters,
     seed: number,
+    maxAffinities?: number,
   ) {
-    this.pipeline = new Pipeline(card, counters, seed);
+    this.pipeline = new Pipeline(card, counters, seed, maxAffinities);
   }
 
   get now(): number {

@@ -35,6 +35,7 @@ import { Transmit } from './transmit.ts';
 /** Packets that go on at once: all that may wait for neighbours. */
 const RESUMED = 256;
 const MAINTENANCE_MS = 100;
+/** S28. */
 const MAX_AFFINITIES = 1_000_000;
 /** Until the host resource says otherwise (N22). */
 const DEFAULT_FLOWS = 16_384;
@@ -84,6 +85,7 @@ export class Pipeline {
     private readonly card: Card,
     readonly counters: Counters,
     seed: number,
+    maxAffinities = MAX_AFFINITIES,
   ) {
     const packets = new Packets(card.memory, counters);
     const { networks, locations, vnis, egress } = this;
@@ -92,7 +94,7 @@ export class Pipeline {
     this.neighbors = new Neighbors(packets, seed);
     this.flows = new Flows(DEFAULT_FLOWS, seed);
     this.services = new Services(seed);
-    this.affinities = new Affinities(MAX_AFFINITIES, seed);
+    this.affinities = new Affinities(maxAffinities, seed);
     this.peers = new PeerAddresses(seed);
     this.originator = new Originator(packets, networks, egress, this.icmp);
     this.announcer = new Announcer(this.originator);
