@@ -30,24 +30,26 @@ export class Hasher {
   }
 
   of2(a: number, b: number): number {
-    return finish(Math.imul(a, this.m0) + Math.imul(b, this.m1));
+    return finish((Math.imul(a, this.m0) + Math.imul(b, this.m1)) | 0);
   }
 
   of4(a: number, b: number, c: number, d: number): number {
     return finish(
-      Math.imul(a, this.m0) + Math.imul(b, this.m1) + Math.imul(c, this.m2) + Math.imul(d, this.m3),
+      (Math.imul(a, this.m0) + Math.imul(b, this.m1) + Math.imul(c, this.m2) + Math.imul(d, this.m3)) | 0,
     );
   }
 
   of5(a: number, b: number, c: number, d: number, e: number): number {
-    return finish(this.sum3(a, b, c) + Math.imul(d, this.m3) + Math.imul(e, this.m4));
+    return finish((this.sum3(a, b, c) + Math.imul(d, this.m3) + Math.imul(e, this.m4)) | 0);
   }
 
   of6(a: number, b: number, c: number, d: number, e: number, f: number): number {
-    return finish(this.sum3(a, b, c) + Math.imul(d, this.m3) + Math.imul(e, this.m4) + Math.imul(f, this.m5));
+    return finish(
+      (this.sum3(a, b, c) + Math.imul(d, this.m3) + Math.imul(e, this.m4) + Math.imul(f, this.m5)) | 0,
+    );
   }
 
   private sum3(a: number, b: number, c: number): number {
-    return Math.imul(a, this.m0) + Math.imul(b, this.m1) + Math.imul(c, this.m2);
+    return (Math.imul(a, this.m0) + Math.imul(b, this.m1) + Math.imul(c, this.m2)) | 0;
   }
 }
