@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Daemon, type TestLab, testLab } from '../lab/lab.ts';
 import {
   bothWays,
+  get,
   host,
   inner,
   items,
@@ -21,16 +22,21 @@ import {
   ping,
   port,
   put,
+  rate,
   Servers,
   SKIP,
+  service,
+  slice,
   spread,
   udp,
   until,
   VERIFY,
+  who,
   yaml,
 } from './kit.ts';
 
 const A1 = '10.77.0.11';
+const VIP = '10.96.0.10';
 const DEVICE = '10.77.0.50';
 const BRIDGED = '10.77.0.51';
 const SMALL = [0, 1, 17, 18, 64, 511, 1024, 1400];
@@ -79,6 +85,8 @@ describe.skipIf(SKIP)('beside a kernel VTEP', () => {
       peer('linux', '192.0.2.2'),
       network('blue', 42),
       network('plain', 44),
+      service('far', VIP),
+      slice('far', BRIDGED),
       port('a1', 'blue', ns.a1!, A1),
       port('n1', 'plain', ns.n1!, A1),
     ];
@@ -215,6 +223,31 @@ describe.skipIf(SKIP)('beside a kernel VTEP', () => {
     }
   });
 
+  it('N2, N42: a ClusterIP whose backend is behind the kernel VTEP: replies in super-frames are untranslated', async () => {
+    expect((await who(lab, ns.a1!, VIP, 4, 80)).clients).toEqual([`k1 ${A1}`]);
+    const [out, back] = [
+      await put(lab, ns.a1!, VIP, 8 * MIB, { at: 80 }),
+      await get(lab, ns.a1!, VIP, 16 * MIB, 80),
+    ];
+    for (const transfer of [out, back]) expect(transfer.received).toBe(transfer.sent);
+    const sizes = [...SMALL, ...FITS];
+    expect((await udp(lab, ns.a1!, VIP, sizes, 80)).answered).toEqual(sizes);
+    console.log(`ClusterIP, backend behind the kernel VTEP: ${rate(out)} there, ${rate(back)} back`);
+  });
+
+  it('V25: outer datagrams that the kernel fragmented are accepted', async () => {
+    await lab.ip(ns.linux!, 'route', 'add', '192.0.2.1/32', 'dev', 'uplink', 'mtu', 'lock', '1400');
+    try {
+      const capture = await lab.capture(ns.alpha!, 'uplink', ['(ip[6:2]', '&', '0x1fff', '!=', '0)']);
+      // inner fragments may not be refused for their size
+      expect((await udp(lab, ns.k1!, A1, FRAGMENTED)).answered).toEqual(FRAGMENTED);
+      const parts = await capture.decode(['ip.src']);
+      expect(parts.length).toBeGreaterThan(20);
+    } finally {
+      await lab.ip(ns.linux!, 'route', 'delete', '192.0.2.1/32', 'dev', 'uplink');
+    }
+  });
+
   it('V14: TCP that negotiated ECN is whole both ways', async () => {
     for (const name of ['a1', 'k1']) await lab.must(ns[name]!, ['sysctl', '-qw', 'net.ipv4.tcp_ecn=1']);
     await bothWays(lab, ns.a1!, BRIDGED, 8 * MIB, 'TCP with ECN');
@@ -246,7 +279,8 @@ describe.skipIf(SKIP)('over IPv6', () => {
 
   beforeAll(async () => {
     lab = testLab();
-    for (const name of ['alpha', 'beta', 'linux', 'a1', 'b1', 'k1']) ns[name] = await lab.namespace(name);
+    for (const name of ['alpha', 'beta', 'linux', 'a1', 'b1', 'k1', 'z1', 'y1'])
+      ns[name] = await lab.namespace(name);
     await lab.wire(
       { namespace: ns.alpha!, name: 'uplink', address: '2001:db8:1::1/64' },
       { namespace: ns.linux!, name: 'uplink', address: '2001:db8:1::2/64' },
@@ -270,6 +304,23 @@ describe.skipIf(SKIP)('over IPv6', () => {
       [ns.k1!, 'eth0'],
     ] as const)
       await lab.ip(namespace, 'link', 'set', 'dev', link, 'mtu', '1430');
+    // two more tunnels, whose outer checksum is 0; the device itself is the station
+    for (const [name, vni, udpPort] of [
+      ['vxz', 47, 4791],
+      ['vxy', 48, 4792],
+    ] as const) {
+      const ends = { local: '2001:db8:1::2', remote: '2001:db8:1::1', port: udpPort };
+      await lab.vxlan({ ...ends, namespace: ns.linux!, name, vni, options: ['udp6zerocsumtx'] });
+      await lab.ip(ns.linux!, 'link', 'set', 'dev', name, 'mtu', '1430');
+    }
+    await lab.ip(ns.linux!, 'address', 'add', '10.78.0.50/24', 'dev', 'vxz');
+    await lab.ip(ns.linux!, 'address', 'add', '10.79.0.50/24', 'dev', 'vxy');
+    const zero = [
+      network('zero', 47, { port: 4791, zeroChecksum6: true }, { subnets: [{ cidr: '10.78.0.0/24' }] }),
+      network('strict', 48, { port: 4792 }, { subnets: [{ cidr: '10.79.0.0/24' }] }),
+      port('z1', 'zero', ns.z1!, '10.78.0.11'),
+      port('y1', 'strict', ns.y1!, '10.79.0.11'),
+    ];
     const six = network(
       'six',
       46,
@@ -293,7 +344,7 @@ describe.skipIf(SKIP)('over IPv6', () => {
     const servers = new Servers(lab);
     [daemons] = await Promise.all([
       Promise.all([
-        lab.daemonWith(ns.alpha!, 'alpha', yaml(six, ...alpha)),
+        lab.daemonWith(ns.alpha!, 'alpha', yaml(six, ...zero, ...alpha)),
         lab.daemonWith(ns.beta!, 'beta', yaml(six, ...beta)),
       ]),
       servers.start({ a1: ns.a1!, b1: ns.b1!, k1: ns.k1! }),
@@ -349,6 +400,11 @@ describe.skipIf(SKIP)('over IPv6', () => {
     await bothWays(lab, ns.a1!, B1, 32 * MIB, 'IPv6 underlay');
     const sizes = [...SMALL, ...FRAGMENTED];
     expect((await udp(lab, ns.a1!, B1, sizes)).answered).toEqual(sizes);
+  });
+
+  it('V24: outer checksum 0 over IPv6 is dropped, unless the network accepts it', async () => {
+    expect(await ping(lab, ns.z1!, '10.78.0.50')).toBe(5);
+    expect(await ping(lab, ns.y1!, '10.79.0.50', { count: 2 })).toBe(0);
   });
 
   it('V26: Twill and the kernel: 32 MiB of TCP each way, UDP of every size', async () => {

@@ -127,8 +127,8 @@ export const put = (
   more: { at?: number; ms?: number } = {},
 ): Promise<Transfer> => pod(lab, from, ['put', to, more.at ?? SERVER, bytes, 1 + (bytes % 97), more.ms ?? 0]);
 
-export const get = (lab: TestLab, from: string, to: string, bytes: number): Promise<Transfer> =>
-  pod(lab, from, ['get', to, SERVER, bytes, 1 + (bytes % 89)]);
+export const get = (lab: TestLab, from: string, to: string, bytes: number, at = SERVER): Promise<Transfer> =>
+  pod(lab, from, ['get', to, at, bytes, 1 + (bytes % 89)]);
 
 /** A file each way, compared byte for byte; says how fast it was. */
 export async function bothWays(
