@@ -1,0 +1,172 @@
+/**
+ * Replays steady traffic through a compiled switch and reports what the garbage collector did meanwhile, as one
+ * JSON line. Runs in a process of its own: node --expose-gc --max-semi-space-size=1 traffic.js SCENE
+ */
+import { PerformanceObserver, performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { getHeapSpaceStatistics } from 'node:v8';
+import { BURST } from '../../src/card/layout.ts';
+import type { MemoryFrame } from '../../src/card/memory-card.ts';
+import type { Op } from '../../src/dataplane/config.ts';
+import { Dataplane } from '../../src/dataplane/dataplane.ts';
+import { Counters } from '../../src/telemetry/counters.ts';
+import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, service } from '../fabric.ts';
+import { arp, echoRequest, ethernet, tcp, udp, vxlan } from '../frames.ts';
+import { ReplayCard } from '../replay-card.ts';
+
+export interface SceneResult {
+  scene: string;
+  frames: number;
+  sent: number;
+  dropped: number;
+  /** Collections of any kind while frames flowed. */
+  collections: number;
+  /** Growth of the young generation meanwhile. */
+  bytes: number;
+}
+
+const WARM_UP_TURNS = 30_000;
+const MEASURED_TURNS = 16_000;
+const VIP = '10.96.0.10';
+
+const OPS: Op[] = [
+  { op: 'host', host: { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789], maxFlows: 65_536 } },
+  { op: 'network', network: network() },
+  {
+    op: 'peer',
+    peer: peer('p', { static: [{ network: 0, mac: macOf(MACS.far), address: address4(IPS.far) }] }),
+  },
+  { op: 'peer', peer: peer('q') },
+  { op: 'port', port: port('a', { antiSpoof: 'strict' }) },
+  { op: 'port', port: port('b', { antiSpoof: 'strict' }) },
+  ...[6, 17].map(
+    (protocol, id): Op => ({
+      op: 'service',
+      service: service({ id, name: `default/${protocol}`, protocol, affinity: protocol === 6 ? 60_000 : 0 }),
+    }),
+  ),
+];
+
+const fromA = (dst: string, packet: ArrayLike<number>): MemoryFrame => ({
+  device: 10,
+  bytes: ethernet({ src: MACS.a, dst }, packet),
+});
+const fromB = (packet: ArrayLike<number>): MemoryFrame => ({
+  device: 11,
+  bytes: ethernet({ src: MACS.b, dst: MACS.a }, packet),
+});
+const fromPeer = (frame: Uint8Array, tos = 0): MemoryFrame => ({
+  device: 900,
+  bytes: vxlan({ vni: 42 }, frame),
+  remote: address4(PEER_ADDRESSES.p),
+  tos,
+});
+const times = (count: number, make: (i: number) => MemoryFrame | MemoryFrame[]): MemoryFrame[] =>
+  Array.from({ length: count }, (_, i) => make(i)).flat();
+
+const plain = (to: string) => (i: number) => udp({ from: IPS.a, to, sport: 1024 + i, dport: 80, tos: i & 3 });
+const SCENES: Record<string, MemoryFrame[]> = {
+  'bridge hit': times(256, (i) => fromA(MACS.b, plain(IPS.b)(i))),
+  'routed hit': times(256, (i) => fromA(MACS.gateway, plain(IPS.b)(i))),
+  'VXLAN encapsulation': times(256, (i) => fromA(MACS.far, plain(IPS.far)(i))),
+  'VXLAN decapsulation': times(256, (i) =>
+    fromPeer(
+      ethernet({ src: MACS.far, dst: MACS.a }, udp({ from: IPS.far, to: IPS.a, sport: i, dport: 9, tos: 2 })),
+      i & 1 ? 3 : 2,
+    ),
+  ),
+  'ClusterIP over UDP': times(256, (i) => {
+    const sport = 2000 + i;
+    const ask = fromA(MACS.gateway, udp({ from: IPS.a, to: VIP, sport, dport: 80 }));
+    return i % 2 === 0
+      ? [ask, fromB(udp({ from: IPS.b, to: IPS.a, sport: 8080, dport: sport }))]
+      : [
+          ask,
+          fromPeer(
+            ethernet(
+              { src: MACS.far, dst: MACS.a },
+              udp({ from: IPS.far, to: IPS.a, sport: 8080, dport: sport }),
+            ),
+          ),
+        ];
+  }),
+  'ClusterIP over TCP': times(256, (i) => {
+    const ends = { from: IPS.a, to: VIP, sport: 3000 + i, dport: 80 };
+    const reply = { from: IPS.b, to: IPS.a, sport: 8080, dport: 3000 + i };
+    return [
+      fromA(MACS.gateway, tcp(ends)),
+      fromB(tcp({ ...reply, flags: 'SA', seq: 0xf0000000, ack: 1001 })),
+      fromA(MACS.gateway, tcp({ ...ends, flags: 'A', seq: 1001, ack: 0xf0000001 })),
+      fromB(tcp({ ...reply, flags: 'PA', seq: 0xf0000001, ack: 0xf0000001, payload: [1, 2, 3] })),
+    ];
+  }),
+  ARP: times(64, (i) => {
+    const a = { senderMac: MACS.a, senderIp: IPS.a };
+    const far = { senderMac: MACS.far, senderIp: IPS.far };
+    return [
+      { device: 10, bytes: arp({ op: 'request', ...a, targetIp: IPS.gateway }) },
+      { device: 10, bytes: arp({ op: 'request', ...a, targetIp: IPS.far }) },
+      { device: 10, bytes: arp({ op: 'request', ...a, targetIp: `10.77.0.${100 + i}` }) },
+      { device: 10, bytes: arp({ op: 'reply', ...a, targetMac: MACS.b, targetIp: IPS.b }) },
+      fromPeer(arp({ op: 'request', ...far, targetIp: IPS.a })),
+    ];
+  }),
+  'echo to the gateway and floods': times(64, (i) => [
+    fromA(MACS.gateway, echoRequest(IPS.a, IPS.gateway)),
+    fromA('ff:ff:ff:ff:ff:ff', udp({ from: IPS.a, to: '10.77.0.255', sport: i, dport: 1 })),
+    fromA('02:00:00:00:99:99', udp({ from: IPS.a, to: IPS.c, sport: i, dport: 1 })),
+  ]),
+};
+SCENES.everything = Object.values(SCENES).flat();
+
+let collections: { start: number }[] = [];
+const observer = new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) collections.push({ start: entry.startTime });
+});
+observer.observe({ entryTypes: ['gc'] });
+
+function turns(dataplane: Dataplane, count: number): number {
+  let frames = 0;
+  for (let i = 0; i < count; i++) frames += dataplane.turn();
+  return frames;
+}
+
+/** What was allocated since the last collection; compiled code is kept elsewhere. */
+function heap(): number {
+  return getHeapSpaceStatistics().find((space) => space.space_name === 'new_space')!.space_used_size;
+}
+
+async function run(scene: string): Promise<SceneResult> {
+  const frames = SCENES[scene]!;
+  const card = new ReplayCard(frames.length % 3 === 0 ? frames : [...frames, ...frames], BURST);
+  // A millisecond per burst: timers, sweeps and refreshes take part.
+  card.step = 1;
+  const counters = new Counters();
+  const dataplane = new Dataplane(card, counters, 0x5eed);
+  dataplane.apply(OPS);
+  turns(dataplane, WARM_UP_TURNS);
+  heap();
+  global.gc!();
+  await sleep(20);
+  turns(dataplane, 1000);
+  const drops = counters.drops.reduce((sum, n) => sum + n, 0);
+  const { sent } = card;
+  collections = [];
+  global.gc!();
+  const from = performance.now();
+  const before = heap();
+  const count = turns(dataplane, MEASURED_TURNS);
+  const bytes = heap() - before;
+  const to = performance.now();
+  await sleep(20);
+  return {
+    scene,
+    frames: count,
+    sent: card.sent - sent,
+    dropped: counters.drops.reduce((sum, n) => sum + n, 0) - drops,
+    collections: collections.filter(({ start }) => start >= from && start <= to).length,
+    bytes,
+  };
+}
+
+process.stdout.write(JSON.stringify(await run(process.argv[2]!)));
