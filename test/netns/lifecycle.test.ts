@@ -79,10 +79,15 @@ describe.skipIf(SKIP)('the life of a daemon', () => {
   const sockets = async (): Promise<string> =>
     (await lab.must(alpha, ['ss', '-H', '-a', '-n', '-u', '-w'])).trim();
 
-  async function expectNothingLeft(): Promise<void> {
-    expect([await links(a1), await links(a2), await sockets()]).toEqual([['lo'], ['lo'], '']);
-    expect(await links(alpha)).toEqual(['lo', 'uplink']);
-  }
+  /** Interfaces of the pods and of the host, and the host's sockets. */
+  const left = async (): Promise<unknown[]> => [
+    await links(a1),
+    await links(a2),
+    await links(alpha),
+    await sockets(),
+  ];
+  const NOTHING = [['lo'], ['lo'], ['lo', 'uplink'], ''];
+  const expectNothingLeft = async (): Promise<void> => expect(await left()).toEqual(NOTHING);
 
   interface Port {
     readonly metadata: { readonly name: string };
@@ -133,7 +138,8 @@ describe.skipIf(SKIP)('the life of a daemon', () => {
       () => isAlive(first.record),
       (alive) => !alive,
     );
-    await until(expectNothingLeft, () => true);
+    // its threads end one after the other
+    await until(left, (found) => JSON.stringify(found) === JSON.stringify(NOTHING));
     expect(existsSync(first.socket)).toBe(true);
     const { code, stderr } = await lab.twill(first, 'status');
     expect([code, stderr.trim().split('\n').length]).toEqual([1, 1]);

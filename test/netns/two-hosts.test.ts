@@ -224,7 +224,8 @@ describe.skipIf(SKIP)('two hosts', () => {
     it('S16: no endpoints: refused at once, never a timeout', async () => {
       const { errors, slowest } = await who(lab, ns.a1!, EMPTY, 3, 80);
       expect(errors).toEqual(['ECONNREFUSED', 'ECONNREFUSED', 'ECONNREFUSED']);
-      expect(slowest).toBeLessThan(500);
+      // before a SYN is sent again
+      expect(slowest).toBeLessThan(900);
     });
 
     it('N42, N43: TCP and UDP through a ClusterIP are whole', async () => {
@@ -263,7 +264,7 @@ describe.skipIf(SKIP)('two hosts', () => {
       await lab.twill(alpha, 'delete', 'port', 'late');
       const transfer = await long;
       expect(transfer.received).toBe(transfer.sent);
-      expect(transfer.gap).toBeLessThan(500);
+      expect(transfer.gap).toBeLessThan(1000);
       console.log(`TCP through a ClusterIP under change: ${rate(transfer)}, longest gap ${transfer.gap} ms`);
     });
 
