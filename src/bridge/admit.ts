@@ -3,7 +3,7 @@ import type { Networks } from '../fabric/networks.ts';
 import type { Burst } from '../packet/burst.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
-import { EtherType, isReservedGroup, isValidSource } from '../wire/ethernet.ts';
+import { ETHERNET_BYTES, EtherType, isReservedGroup, isValidSource, VLAN_BYTES } from '../wire/ethernet.ts';
 import { ICMPV6_ROUTER_ADVERTISEMENT } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
@@ -88,10 +88,18 @@ export class Admit {
     if (mode === AntiSpoof.OFF) return Drop.NONE;
     if (srcLo !== locations.macLo[port] || srcHi !== locations.macHi[port]) return Drop.SPOOF_MAC;
     const l3 = packets.l3[slot]!;
-    if (l3 === 0) return Drop.NONE;
+    if (l3 === 0) return this.isPriorityTagged(slot) ? Drop.PRIORITY_TAG : Drop.NONE;
     const type = packets.etherType[slot]!;
     if (type === EtherType.IPV4) return this.judgeIpv4(slot, l3, port, mode);
     return type === EtherType.IPV6 ? this.judgeIpv6(slot, l3, port, mode) : Drop.NONE;
+  }
+
+  /** Tag with VLAN 0: Linux takes the frame as untagged, so its IP and ARP would escape B24 and B25 (CVE-2021-27853). */
+  private isPriorityTagged(slot: number): boolean {
+    const { packets } = this;
+    if ((packets.flags[slot]! & Flag.TAGGED) === 0) return false;
+    const tag = packets.start[slot]! + ETHERNET_BYTES;
+    return packets.length[slot]! < ETHERNET_BYTES + VLAN_BYTES || (packets.view.getUint16(tag) & 0xfff) === 0;
   }
 
   private judgeIpv4(slot: number, ip: number, port: number, mode: number): Drop {

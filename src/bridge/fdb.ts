@@ -104,7 +104,7 @@ export class Fdb {
       this.moves[row]!++;
       return Learned.MOVED;
     }
-    if (this.learned >= this.maxEntries && !this.evictFor(location)) return Learned.REFUSED;
+    if (this.learned >= this.maxEntries && !this.evictFor(location, now)) return Learned.REFUSED;
     row = this.insert(hi, lo, location, FdbKind.LEARNED, now);
     if (row < 0) return Learned.REFUSED;
     this.learned++;
@@ -224,11 +224,17 @@ export class Fdb {
   }
 
   /** B10: the oldest entry of the location that owns most; ties go to the ingress, so nobody loses its last. */
-  private evictFor(ingress: number): boolean {
+  private evictFor(ingress: number, now: number): boolean {
     const { length, head } = this.lists;
     let owner = ingress;
-    for (let location = 0; location < LOCATIONS; location++)
+    for (let location = 0; location < LOCATIONS; location++) {
+      const oldest = head[location]!;
+      if (oldest >= 0 && this.isExpired(oldest, now)) {
+        this.delete(oldest); // absent already (B5), only not swept yet
+        return true;
+      }
       if (length[location]! > length[owner]!) owner = location;
+    }
     if (length[owner] === 0 || (owner !== ingress && length[owner]! < 2)) return false;
     this.delete(head[owner]!);
     this.evictions++;

@@ -101,6 +101,7 @@ export class Dataplane {
       ),
     );
     pipeline.peers.rebuild(this.peers.values());
+    for (const peer of this.peers.values()) this.bindAddresses(peer);
     const underlay = [
       ...this.host.underlayAddresses,
       ...[...this.peers.values()].flatMap((peer) => peer.addresses),
@@ -166,6 +167,7 @@ export class Dataplane {
       neighbors.removePermanent(config.network, address, hi, lo, NeighborSource.PORT);
     announcer.cancel(config.network, hi, lo);
     portOfDevice[config.device] = -1;
+    if (flush) this.pipeline.resolver.abandon(config.id);
   }
 
   private removePort(id: number): void {
@@ -187,11 +189,17 @@ export class Dataplane {
     }
     pipeline.locations.setPeer(config);
     for (const entry of config.static) {
-      const { hi, lo } = entry.mac;
-      pipeline.bridge.fdbs[entry.network]!.setStatic(hi, lo, config.id, FdbKind.STATIC);
-      if (!entry.address) continue;
-      const row = pipeline.neighbors.setPermanent(entry.network, entry.address, hi, lo, NeighborSource.PEER);
-      if (row >= 0) pipeline.resolver.release(row);
+      pipeline.bridge.fdbs[entry.network]!.setStatic(entry.mac.hi, entry.mac.lo, config.id, FdbKind.STATIC);
+    }
+  }
+
+  /** Addresses behind a peer. Done after all else: until then a port on its way out may still hold one (A10). */
+  private bindAddresses(config: PeerConfig): void {
+    const { neighbors, resolver } = this.pipeline;
+    for (const { network, mac, address } of config.static) {
+      if (!address) continue;
+      const row = neighbors.setPermanent(network, address, mac.hi, mac.lo, NeighborSource.PEER);
+      if (row >= 0) resolver.release(row);
     }
   }
 
@@ -213,6 +221,8 @@ export class Dataplane {
     const config = this.peers.get(id);
     if (!config) return;
     this.unlinkPeer(config, null);
+    this.pipeline.resolver.abandon(id);
+    this.pipeline.resolver.abandon(id);
     this.pipeline.locations.removePeer(id);
     this.peers.delete(id);
   }

@@ -209,6 +209,11 @@ export class Neighbors {
     return evicted;
   }
 
+  /** Packets waiting at a row. */
+  heldAt(row: number): number {
+    return this.queueLength[row]!;
+  }
+
   /** Next waiting packet of a row in order, or −1. */
   takeHeld(row: number): number {
     const slot = this.queueHead[row]!;

@@ -84,6 +84,22 @@ export class Resolver {
     }
   }
 
+  /** Drops the packets of a location that is going away, wherever they wait; nobody is there to be told. Cold. */
+  abandon(location: number): void {
+    const { neighbors, packets } = this;
+    for (let row = 0; row < neighbors.extent; row++) {
+      for (let left = neighbors.heldAt(row); left > 0; left--) {
+        const slot = neighbors.takeHeld(row);
+        if (packets.source[slot] !== location) {
+          neighbors.hold(row, slot);
+          continue;
+        }
+        packets.countHeld(slot, -1);
+        packets.drop(slot, Drop.NEIGHBOR_FAILED);
+      }
+    }
+  }
+
   /** Drops a row's waiting packets with an answer to their senders and forgets it. */
   fail(row: number, now: number): void {
     for (let slot = this.neighbors.takeHeld(row); slot >= 0; slot = this.neighbors.takeHeld(row)) {

@@ -2,6 +2,9 @@
  * Hashing of integer keys: multilinear, Σ wordᵢ × mᵢ with secret odd multipliers drawn from a seed per start
  * (B12; Carter and Wegman 1979, Lemire and Kaser 2014), then a bijective finish. The products do not wait for each
  * other, so four words cost little more than one. Equal seeds give equal hashes: tests depend on it.
+ *
+ * Modulo 2^32 the high bits of a word only reach the high bits of its product, where two words could cancel each
+ * other whatever the multipliers; each word is therefore folded onto its own low half first.
  */
 
 /** Bijective mixing of 32 bits; constants of C. Wellons' hash-prospector "lowbias32" (public domain). */
@@ -10,6 +13,8 @@ export const finish = (hash: number): number => {
   hash = Math.imul(hash ^ (hash >>> 15), 0x735a2d97);
   return hash ^ (hash >>> 15);
 };
+
+const scale = (word: number, multiplier: number): number => Math.imul(word ^ (word >>> 16), multiplier);
 
 export class Hasher {
   private readonly m0: number;
@@ -30,26 +35,22 @@ export class Hasher {
   }
 
   of2(a: number, b: number): number {
-    return finish((Math.imul(a, this.m0) + Math.imul(b, this.m1)) | 0);
+    return finish((scale(a, this.m0) + scale(b, this.m1)) | 0);
   }
 
   of4(a: number, b: number, c: number, d: number): number {
-    return finish(
-      (Math.imul(a, this.m0) + Math.imul(b, this.m1) + Math.imul(c, this.m2) + Math.imul(d, this.m3)) | 0,
-    );
+    return finish((scale(a, this.m0) + scale(b, this.m1) + scale(c, this.m2) + scale(d, this.m3)) | 0);
   }
 
   of5(a: number, b: number, c: number, d: number, e: number): number {
-    return finish((this.sum3(a, b, c) + Math.imul(d, this.m3) + Math.imul(e, this.m4)) | 0);
+    return finish((this.sum3(a, b, c) + scale(d, this.m3) + scale(e, this.m4)) | 0);
   }
 
   of6(a: number, b: number, c: number, d: number, e: number, f: number): number {
-    return finish(
-      (this.sum3(a, b, c) + Math.imul(d, this.m3) + Math.imul(e, this.m4) + Math.imul(f, this.m5)) | 0,
-    );
+    return finish((this.sum3(a, b, c) + scale(d, this.m3) + scale(e, this.m4) + scale(f, this.m5)) | 0);
   }
 
   private sum3(a: number, b: number, c: number): number {
-    return (Math.imul(a, this.m0) + Math.imul(b, this.m1) + Math.imul(c, this.m2)) | 0;
+    return (scale(a, this.m0) + scale(b, this.m1) + scale(c, this.m2)) | 0;
   }
 }

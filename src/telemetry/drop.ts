@@ -49,6 +49,7 @@ export const enum Drop {
   TX_GONE,
   TX_TOO_BIG,
   TX_ERROR,
+  PRIORITY_TAG,
   COUNT,
 }
 
@@ -112,4 +113,5 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('TX_GONE', 'the egress device vanished'),
   reason('TX_TOO_BIG', 'the kernel refused the size (path MTU)'),
   reason('TX_ERROR', 'the kernel refused the frame'),
+  reason('PRIORITY_TAG', 'VLAN tag 0 from a guarded port: receivers look behind it, admission does not'),
 ];

@@ -393,8 +393,7 @@ describe('ports and peers that leave', () => {
     expect(fabric.drops()).toEqual({ TX_GONE: 1 });
   });
 
-  // Known to fail: such a frame stays, and is then counted and answered for whoever has the port's number next.
-  it.fails('B13: a frame that waits for a neighbour leaves with its port', () => {
+  it('B13: a frame that waits for a neighbour leaves with its port', () => {
     const fabric = new Fabric();
     const packet = ethernet(
       { src: MACS.a, dst: MACS.gateway },

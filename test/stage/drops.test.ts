@@ -236,6 +236,11 @@ const ROWS: readonly Row[] = [
   { reason: 'TX_TOO_BIG', provoke: refusing(TxStatus.TOO_BIG) },
   { reason: 'TX_ERROR', provoke: refusing(TxStatus.ERROR) },
   { reason: 'TX_ERROR', provoke: refusing(TxStatus.INVALID) },
+  {
+    reason: 'PRIORITY_TAG',
+    ops: [guardedA],
+    provoke: (f) => f.from('a', ethernet({ src: MACS.a, dst: MACS.b, type: 0x8100 }, [0, 0, 8, 6, 0, 1])),
+  },
 ];
 
 describe('drop reasons', () => {
