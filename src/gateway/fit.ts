@@ -31,12 +31,13 @@ export class Fit {
     // `count` is read every time: answers made here join the end of the list.
     for (let i = 0; i < egress.count; ) {
       const slot = slots[i]!;
-      const size = this.size(slot);
+      let size = this.size(slot);
       const before = kept;
       let limit = 0;
       for (; i < egress.count && slots[i] === slot; i++) {
         const to = locations[i]!;
         const most = this.limit(slot, to);
+        if (size > most) size = this.shrink(slot, size, most);
         if (size <= most) {
           slots[kept] = slot;
           locations[kept++] = to;
@@ -52,6 +53,18 @@ export class Fit {
       }
     }
     egress.count = kept;
+  }
+
+  /**
+   * The sender cut its segments for the receiver's MSS, which we do not know: smaller ones are as right (V26).
+   * @returns the new size
+   */
+  private shrink(slot: number, size: number, most: number): number {
+    const { packets } = this;
+    const gsoSize = packets.gsoSize[slot]! - (size - most);
+    if ((packets.flags[slot]! & Flag.SIZE_UNKNOWN) === 0 || gsoSize <= 0) return size;
+    packets.gsoSize[slot] = gsoSize;
+    return most;
   }
 
   /** Largest packet behind the Ethernet header that will be on a wire. */

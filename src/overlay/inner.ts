@@ -118,6 +118,7 @@ export class Inner {
     if (packets.csumStart[slot] === 0) return Drop.BAD_OFFLOAD;
     packets.gsoType[slot] = isIpv4 ? Gso.TCPV4 : Gso.TCPV6;
     packets.gsoSize[slot] = segment;
+    packets.flags[slot]! |= Flag.SIZE_UNKNOWN;
     return Drop.NONE;
   }
 }

@@ -20,6 +20,8 @@ export const enum Flag {
   LOCAL_ONLY = 64,
   /** The VXLAN header stands in front of the frame. */
   ENCAPSULATED = 128,
+  /** A super-frame whose sender did not say how large its segments are (V26): any smaller size is as right. */
+  SIZE_UNKNOWN = 256,
 }
 
 /**
