@@ -36,6 +36,7 @@ import {
 } from './kit.ts';
 
 const A1 = '10.77.0.11';
+const S1 = '10.77.0.12';
 const VIP = '10.96.0.10';
 const DEVICE = '10.77.0.50';
 const BRIDGED = '10.77.0.51';
@@ -52,7 +53,7 @@ describe.skipIf(SKIP)('beside a kernel VTEP', () => {
 
   beforeAll(async () => {
     lab = testLab();
-    for (const name of ['alpha', 'linux', 'a1', 'k1', 'n1', 'n2']) ns[name] = await lab.namespace(name);
+    for (const name of ['alpha', 'linux', 'a1', 'k1', 'n1', 'n2', 's1']) ns[name] = await lab.namespace(name);
     await lab.wire(
       { namespace: ns.alpha!, name: 'uplink', address: '192.0.2.1/24' },
       { namespace: ns.linux!, name: 'uplink', address: '192.0.2.2/24' },
@@ -89,12 +90,13 @@ describe.skipIf(SKIP)('beside a kernel VTEP', () => {
       slice('far', BRIDGED),
       port('a1', 'blue', ns.a1!, A1),
       port('n1', 'plain', ns.n1!, A1),
+      port('s1', 'blue', ns.s1!, S1, { mtu: 1300 }),
     ];
     const servers = new Servers(lab);
-    const { a1, k1, n1, n2, linux } = ns;
+    const { a1, k1, n1, n2, s1, linux } = ns;
     [alpha] = await Promise.all([
       lab.daemonWith(ns.alpha!, 'alpha', yaml(...documents)),
-      servers.start({ a1: a1!, k1: k1!, n1: n1!, n2: n2!, linux: linux! }),
+      servers.start({ a1: a1!, k1: k1!, n1: n1!, n2: n2!, s1: s1!, linux: linux! }),
     ]);
   });
   afterAll(async () => lab?.dispose());
@@ -166,6 +168,10 @@ describe.skipIf(SKIP)('beside a kernel VTEP', () => {
     expect(bulk.received).toBe(bulk.sent);
     const sizes = (await capture.decode(['ip.len'])).map((packet) => Number(outer(packet, 'ip.len')));
     expect(Math.max(...sizes)).toBeGreaterThan(1500);
+  });
+
+  it('V26, B20: a super-frame reaches a port of a smaller MTU in segments of that size', async () => {
+    await bothWays(lab, ns.k1!, S1, 8 * MIB, 'kernel VTEP → a port of MTU 1300');
   });
 
   it('V10: TCP whole when the kernel segments before its veth', async () => {
