@@ -9,9 +9,7 @@
  * Devices live as long as their descriptors, so even `kill -9` leaves nothing but the socket file, which the
  * next start removes.
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { rmSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { loadNative, type Native } from '../card/native.ts';
 import { checkSet } from '../control/check.ts';
@@ -39,6 +37,8 @@ export interface DaemonOptions {
   /** Files, directories, or "-". */
   readonly paths: readonly string[];
   readonly socket: string;
+  /** Of the program, for `status`. */
+  readonly version: string;
   readonly logLevel?: LogLevel;
   /** CPU for the dataplane worker. */
   readonly cpu?: number;
@@ -97,6 +97,9 @@ class Daemon {
     this.#end = resolve;
   });
   #signals = 0;
+  /** Set first when it ends: what a start under way finds after every wait. */
+  #closing = false;
+  #starting: Promise<void> = Promise.resolve();
 
   constructor(native: Native, options: DaemonOptions, log: Logger) {
     this.#native = native;
@@ -115,9 +118,12 @@ class Daemon {
     };
     for (const [name, handler] of Object.entries(handlers)) process.on(name, handler);
     try {
-      const failed = this.#start(sources).then(
+      this.#starting = this.#start(sources);
+      const failed = this.#starting.then(
         () => new Promise<never>(() => {}),
-        (error: unknown) => complain(error instanceof Rejected ? error.errors : [textOf(error)]),
+        (error: unknown) =>
+          // A start that is being ended fails; that is no news.
+          this.#closing ? FAILED : complain(error instanceof Rejected ? error.errors : [textOf(error)]),
       );
       const code = await Promise.race([failed, this.#ended]);
       await this.#close(code);
@@ -130,6 +136,7 @@ class Daemon {
   async #start(sources: readonly Source[]): Promise<void> {
     const { socket, cpu = -1, workerEntry } = this.#options;
     await claimSocket(socket);
+    if (this.#closing) return;
     const dataplane = await DataplaneProxy.start({
       native: this.#native,
       counters: this.#counters.buffer,
@@ -139,8 +146,10 @@ class Daemon {
       ...(workerEntry && { entry: workerEntry }),
     });
     this.#dataplane = dataplane;
+    if (this.#closing) return;
+    const echo = await openEcho();
     const prober = new Prober({
-      echo: await openEcho(),
+      echo,
       linkMtu: (address) => this.#native.routeTo(address).mtu,
       onPathMtu: (peer, pathMtu) => {
         this.#log.info({ peer, pathMtu }, 'path MTU');
@@ -152,6 +161,7 @@ class Daemon {
       },
     });
     this.#prober = prober;
+    if (this.#closing) return;
     const manager = new Manager({
       kernel: this.#native,
       dataplane,
@@ -161,13 +171,14 @@ class Daemon {
     this.#manager = manager;
     const { warnings } = await manager.load(sources);
     for (const warning of warnings) this.#log.warn(warning);
+    if (this.#closing) return;
     const views = new Views({
       manager,
       dataplane,
       counters: this.#counters,
       sampler: this.#sampler,
       prober,
-      version: version(),
+      version: this.#options.version,
       started: this.#started,
     });
     const api = new Api(manager, dataplane, views);
@@ -177,6 +188,7 @@ class Daemon {
       log,
       handle: async (request) => api.handle(request),
     });
+    if (this.#closing) return;
     this.#sampler.start();
     this.#sweeper = setInterval(() => {
       manager.sweep().catch((error) => log.error({ err: error }, 'port gone'));
@@ -199,13 +211,17 @@ class Daemon {
   }
 
   #crash(error: Error, what: string): void {
-    this.#log.fatal({ err: error }, what);
+    try {
+      this.#log.fatal({ err: error }, what);
+    } catch {
+      // It must end whether or not anybody can read why.
+    }
     this.#end(CRASHED);
   }
 
   async #reload(): Promise<void> {
     // Before 'ready' the files have just been read.
-    if (!this.#server || !this.#manager) return;
+    if (!this.#server || !this.#manager || this.#signals > 0 || this.#closing) return;
     this.#supervisor.reloading();
     try {
       const { sources, problems } = readSources(this.#options.paths.filter((path) => path !== '-'));
@@ -219,7 +235,7 @@ class Daemon {
       else this.#log.error({ err: error }, 'reload failed');
       this.#log.error('reload refused: nothing has changed');
     }
-    this.#supervisor.ready('reloaded');
+    if (this.#signals === 0) this.#supervisor.ready('reloaded');
   }
 
   #onEvent(event: DataplaneEvent): void {
@@ -261,7 +277,19 @@ class Daemon {
     this.#manager!.limitPath(peer, inner).catch((error) => this.#log.error({ err: error, peer }, 'path MTU'));
   }
 
+  /**
+   * The start may still be under way: without its worker it gets no further than its next wait. What it made
+   * meanwhile is stopped after it, so everything here may be done twice.
+   */
   async #close(code: number): Promise<void> {
+    this.#closing = true;
+    await this.#stop(code);
+    await this.#starting.catch(() => {});
+    await this.#stop(code);
+    if (this.#server) this.#log.info({ code }, 'stopped');
+  }
+
+  async #stop(code: number): Promise<void> {
     this.#sampler.stop();
     clearInterval(this.#sweeper);
     this.#prober?.close();
@@ -269,7 +297,6 @@ class Daemon {
     await this.#dataplane?.stop();
     if (code === CRASHED) this.#manager?.closeNow();
     else await this.#manager?.close();
-    if (this.#server) this.#log.info({ code }, 'stopped');
   }
 }
 
@@ -280,11 +307,3 @@ function complain(lines: readonly string[]): number {
 }
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-/** Of the package this file is part of. */
-export function version(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json')) && folder !== dirname(folder)) folder = dirname(folder);
-  const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string };
-  return version;
-}

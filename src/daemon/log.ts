@@ -5,14 +5,18 @@ import { type Logger, pino } from 'pino';
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
 /** Synchronous: the last line before a crash is the one that matters. */
-export function createLog(level: LogLevel, pretty: boolean): Logger {
+export function createLog(level: LogLevel, pretty: boolean, fd = 2): Logger {
   const options = {
     level,
     base: { pid: process.pid },
     formatters: { level: (label: string) => ({ level: label }) },
     timestamp: pino.stdTimeFunctions.isoTime,
   };
-  return pretty ? pino(options, prettyStream()) : pino(options, pino.destination({ fd: 2, sync: true }));
+  if (pretty) return pino(options, prettyStream());
+  const destination = pino.destination({ fd, sync: true });
+  // A full disk or a log reader that went away: forwarding goes on.
+  destination.on('error', () => {});
+  return pino(options, destination);
 }
 
 const COLOURS: Readonly<Record<string, number>> = { debug: 36, info: 32, warn: 33, error: 31, fatal: 35 };

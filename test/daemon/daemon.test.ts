@@ -1,6 +1,6 @@
 /** The life of a daemon with the real control plane, a kernel of paper and a worker that does as it is told. */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vites
 import { FIELDS } from '../../src/card/layout.ts';
 import type { Native } from '../../src/card/native.ts';
 import { runDaemon } from '../../src/daemon/daemon.ts';
+import { createLog } from '../../src/daemon/log.ts';
 import { Supervisor } from '../../src/daemon/notify.ts';
 import { HOST, network, port } from './fakes.ts';
 
@@ -27,7 +28,7 @@ writeFileSync(
    const make = (name) => { diary.open.set(next, name); return next++; };
    module.exports = {
      fields: ${JSON.stringify(Object.keys(FIELDS))},
-     createTap: (o) => ({ fd: make(o.name), index: 1 }),
+     createTap: (o) => { if (o.name === 'if-end') process.emit('SIGTERM'); return { fd: make(o.name), index: 1 }; },
      openUnderlay: (o) => ({ rx: make('udp'), tx: [] }),
      setMtu() {}, routeTo: () => ({ interface: 'x', index: 1, mtu: 1500, source: '' }),
      close: (fd) => { if (!diary.open.delete(fd)) throw new Error('not open'); },
@@ -71,7 +72,13 @@ async function portsAre(...expected: string[]): Promise<void> {
 }
 
 const start = (): Promise<number> =>
-  runDaemon({ paths: [files.base], socket, logLevel: 'silent', workerEntry: pathToFileURL(files.worker) });
+  runDaemon({
+    paths: [files.base],
+    socket,
+    version: '0.0.0',
+    logLevel: 'silent',
+    workerEntry: pathToFileURL(files.worker),
+  });
 
 const write = (...documents: string[]): void => writeFileSync(files.base, documents.join('---\n'));
 const web = port('web', '10.77.0.11');
@@ -111,6 +118,22 @@ describe('a daemon', () => {
       expect(diary().told).toEqual(['READY=1', 'STOPPING=1']);
     });
   }
+
+  it('ends on a SIGTERM that comes while its devices are made, and never listens', async () => {
+    write(HOST, network(), web, port('end', '10.77.0.14'));
+    expect(await start()).toBe(0);
+    expect(printed).toEqual([]);
+    expect(diary().told).toEqual(['STOPPING=1']);
+  });
+
+  it('ends on a SIGTERM that comes while its worker starts', async () => {
+    const done = start();
+    await vi.waitFor(() => expect(names()).toContain('wake'), { interval: 1 });
+    process.emit('SIGTERM');
+    expect(await done).toBe(0);
+    expect(printed).toEqual([]);
+    expect(diary().told).toEqual(['STOPPING=1']);
+  });
 
   it('reads its files again on SIGHUP; a bad file changes nothing', async () => {
     const done = start();
@@ -180,6 +203,18 @@ async function staleSocket(): Promise<void> {
   await new Promise((resolve) => execFile(process.execPath, ['-e', code], resolve));
   expect(existsSync(socket)).toBe(true);
 }
+
+describe('the log', () => {
+  it('a full disk ends nothing', async () => {
+    const fd = openSync('/dev/full', 'w');
+    const log = createLog('info', false, fd);
+    for (let i = 0; i < 3; i++) {
+      expect(() => log.warn('x')).not.toThrow();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    closeSync(fd);
+  });
+});
 
 describe('sd_notify', () => {
   it('a supervisor that went away is no error', () => {

@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { Usage } from '../failure.ts';
 import { socketOption, socketPath } from '../options.ts';
 import type { Outcome } from '../run.ts';
+import { version } from '../version.ts';
 
 interface Options {
   readonly filename: string[];
@@ -32,6 +33,7 @@ export function registerUp(program: Command, context: Context, outcome: Outcome)
       outcome.code = await runDaemon({
         paths: options.filename,
         socket: socketPath(context, options),
+        version: version(),
         logLevel: options.logLevel,
         ...(options.cpu !== undefined && { cpu: options.cpu }),
       });
