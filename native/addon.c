@@ -197,8 +197,9 @@ static napi_value route_to(napi_env env, napi_callback_info info)
   struct failure f;
   if (!read_arguments(env, info, 1, v, NULL) || !read_address(env, v[0], "address", &to)) return NULL;
   if (find_route(&to, &route, &link, &f) < 0) return throw_failure(env, &f);
+  uint32_t mtu = route.mtu && route.mtu < link.mtu ? route.mtu : link.mtu;
   if (napi_create_object(env, &result) == napi_ok && set_text(env, result, "interface", link.name) &&
-      set_int(env, result, "index", link.index) && set_int(env, result, "mtu", (int32_t)link.mtu) &&
+      set_int(env, result, "index", link.index) && set_int(env, result, "mtu", (int32_t)mtu) &&
       set_text(env, result, "source", route.source.text))
     return result;
   return NULL;

@@ -95,6 +95,8 @@ struct card *card_create(const int32_t *offsets, const struct limits *l, struct 
   uint8_t *base = (uint8_t *)c->field[CONTROL];
   for (int i = 0; i < FIELD_COUNT; i++) c->field[i] = (int32_t *)(base + offsets[i]);
   c->arena = base + offsets[FIELD_COUNT];
+  /* What looks at the clock before the first poll sees the time. */
+  c->field[CONTROL][CTL_NOW] = card_now();
   return c;
 }
 

@@ -32,8 +32,11 @@ struct device {
   int fd;     /* TAP, or receiving socket */
   int family; /* of the sockets */
   int tx[TX_SOCKETS];
-  /* This socket's route refuses UDP_SEGMENT: its segments go out one by one. */
-  bool plain[TX_SOCKETS];
+  /*
+   * A route or a peer behind this socket refused UDP_SEGMENT: super-frames whose segments go out one by one
+   * before it is tried again. Others behind the same socket, or the same one later, may take it.
+   */
+  int32_t plain[TX_SOCKETS];
 };
 
 /* Datagrams received or sent by one system call; also the kernel's oldest limit of segments per send. */
@@ -104,6 +107,8 @@ void card_gone(struct card *c, int32_t device);
 void ready_push(struct card *c, int32_t device);
 void ready_remove(struct card *c, int32_t device);
 
+/* The card's clock: milliseconds, wrapping, never 0. */
+int32_t card_now(void);
 int32_t card_poll(struct card *c);
 void card_flush(struct card *c);
 

@@ -24,6 +24,9 @@
 #define PAYLOAD_MAX_4 65507
 #define PAYLOAD_MAX_6 65487
 
+/* Super-frames sent segment by segment after a refusal of UDP_SEGMENT. */
+#define PLAIN_FRAMES 1024
+
 struct request {
   int32_t index, slot, device;
   uint8_t *frame;
@@ -268,7 +271,7 @@ static int32_t ship(struct card *c, struct device *d, int socket, int32_t tos, i
 {
   int fd = d->tx[socket];
   int refused = 0;
-  if (count > 1 && !d->plain[socket]) {
+  if (count > 1 && d->plain[socket] == 0) {
     refused = ship_together(c, fd, d->family, tos, segment, count, to, size);
     if (refused == 0) return TX_SENT;
     /*
@@ -279,7 +282,7 @@ static int32_t ship(struct card *c, struct device *d, int socket, int32_t tos, i
   }
   int32_t status = ship_singly(c, fd, d->family, tos, count, to, size);
   /* Remember the refusal only when it was about segmentation: the same segments went out one by one. */
-  if (status == TX_SENT && (refused == EIO || refused == EINVAL)) d->plain[socket] = true;
+  if (status == TX_SENT && (refused == EIO || refused == EINVAL)) d->plain[socket] = PLAIN_FRAMES;
   return status;
 }
 
@@ -299,6 +302,7 @@ static int32_t send_segments(struct card *c, const struct request *r, int socket
   if (segment > limit) return TX_TOO_BIG;
   int32_t most = limit / segment < BATCH ? limit / segment : BATCH;
   int32_t tos = c->field[TX_TOS][r->index];
+  if (d->plain[socket] > 0) d->plain[socket]--;
   for (int32_t first = 0; first < p.count; first += most) {
     int32_t count = p.count - first < most ? p.count - first : most;
     build(c, &p, first, count);

@@ -178,6 +178,16 @@ static int route_error(const struct rtmsg *m)
   }
 }
 
+/* A metric of a route, 0 when it has none. */
+static uint32_t metric(struct rtattr *metrics, uint16_t type)
+{
+  uint32_t value = 0;
+  int left = (int)RTA_PAYLOAD(metrics);
+  for (struct rtattr *a = RTA_DATA(metrics); RTA_OK(a, left); a = RTA_NEXT(a, left))
+    if (a->rta_type == type && RTA_PAYLOAD(a) >= sizeof value) memcpy(&value, RTA_DATA(a), sizeof value);
+  return value;
+}
+
 int netlink_route(int nl, const struct address *to, struct route *out, struct failure *f)
 {
   struct request q;
@@ -188,10 +198,10 @@ int netlink_route(int nl, const struct address *to, struct route *out, struct fa
   attribute(&q, RTA_DST, to->raw, (size_t)to->bytes);
   int why = ask(nl, &q, &r);
   if (!why && r.h->nlmsg_type != RTM_NEWROUTE) why = EBADMSG;
-  m = NLMSG_DATA(r.h);
-  if (!why) why = route_error(m);
+  if (!why) why = route_error(m = NLMSG_DATA(r.h));
   if (why) return fail(f, why, "find route to %s", to->text);
 
+  bool learned = false;
   memset(out, 0, sizeof *out);
   int left = (int)RTM_PAYLOAD(r.h);
   for (struct rtattr *a = RTM_RTA(m); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
@@ -201,7 +211,15 @@ int netlink_route(int nl, const struct address *to, struct route *out, struct fa
       memcpy(out->source.raw, RTA_DATA(a), (size_t)to->bytes);
       inet_ntop(to->family, out->source.raw, out->source.text, sizeof out->source.text);
     }
+    if (a->rta_type == RTA_METRICS) out->mtu = metric(a, RTAX_MTU);
+    if (a->rta_type == RTA_CACHEINFO && RTA_PAYLOAD(a) >= sizeof(struct rta_cacheinfo)) {
+      struct rta_cacheinfo cache;
+      memcpy(&cache, RTA_DATA(a), sizeof cache);
+      learned = cache.rta_expires != 0;
+    }
   }
+  /* An exception the kernel learned expires; the prober finds and forgets those itself. */
+  if (learned) out->mtu = 0;
   if (out->index == 0) return fail(f, ENETUNREACH, "find route to %s", to->text);
   return 0;
 }

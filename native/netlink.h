@@ -16,6 +16,8 @@ struct link {
 
 struct route {
   int index;
+  /* configured for this route; 0 when it has none of its own */
+  uint32_t mtu;
   /* family 0 when the kernel names no preferred source */
   struct address source;
 };

@@ -4,7 +4,7 @@
 
 #include "failure.h"
 
-/* A descriptor of the namespace at `path`, to be closed; -1 with `f` filled. */
+/* A descriptor of the network namespace at `path`, to be closed; -1 with `f` filled: EINVAL for any other file. */
 int netns_open(const char *path, struct failure *f);
 
 /*

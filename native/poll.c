@@ -22,6 +22,7 @@
 enum turn {
   DRAINED, /* nothing left: wait for epoll's next edge */
   MORE,    /* its share is used up */
+  FAILED,  /* errors used up its share: others first, and no more of it in this poll */
   STARVED, /* no free slot */
 };
 
@@ -192,10 +193,12 @@ static enum turn receive_udp(struct card *c, int32_t device, int32_t *n)
   int want = c->limits.burst - *n < UDP_TURN ? c->limits.burst - *n : UDP_TURN;
   int ready = prepare(c, left, want);
   int got = -1;
-  for (int tries = 0; got < 0 && tries < ERRORS_SKIPPED; tries++) {
+  for (int errors = 0; got < 0;) {
     /* Not recvmmsg's own timeout: it is only looked at between messages. */
     got = recvmmsg(c->device[device].fd, c->rx.msg, (unsigned)ready, MSG_DONTWAIT, NULL);
-    if (got < 0 && errno == EAGAIN) break;
+    if (got >= 0 || errno == EINTR) continue;
+    if (errno == EAGAIN) return DRAINED;
+    if (++errors == ERRORS_SKIPPED) return FAILED;
   }
   for (int i = 0; i < got; i++) {
     int32_t slot = c->field[FREE][left - 1 - i];
@@ -219,12 +222,13 @@ static int32_t receive(struct card *c)
     enum turn turn = c->device[device].kind == KIND_TAP ? receive_tap(c, device, &n) : receive_udp(c, device, &n);
     if (turn == STARVED) break;
     ready_remove(c, device);
-    if (turn == MORE) ready_push(c, device);
+    if (turn != DRAINED) ready_push(c, device);
+    if (turn == FAILED) break;
   }
   return n;
 }
 
-static int32_t now(void)
+int32_t card_now(void)
 {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -245,7 +249,7 @@ int32_t card_poll(struct card *c)
     collect(c, c->first == NOBODY ? timeout : 1);
     n = receive(c);
   }
-  control[CTL_NOW] = now();
+  control[CTL_NOW] = card_now();
   control[CTL_RX_COUNT] = n;
   return n;
 }

@@ -41,10 +41,22 @@ const NO_TUN =
 const NO_RIGHTS = 'needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)';
 
 function noNamespace(path: string): string {
-  const name = /^\/(?:var\/)?run\/netns\/([^/]+)$/.exec(path)?.[1];
+  const name = namedIn(path);
   const advice = name ? `create it with: ip netns add ${name}` : 'give the name or path of one that does';
   return `namespace ${path} does not exist; ${advice}`;
 }
+
+/** `ip netns` leaves the plain file behind when its mount is lost. */
+function notNamespace(path: string): string {
+  const name = namedIn(path);
+  const advice = name
+    ? `make it again with: ip netns del ${name} && ip netns add ${name}`
+    : 'give the name or path of one';
+  return `${path} is not a network namespace; ${advice}`;
+}
+
+/** X of /run/netns/X. */
+const namedIn = (path: string): string | undefined => /^\/(?:var\/)?run\/netns\/([^/]+)$/.exec(path)?.[1];
 
 function explainPort(failure: DeviceFailure, port: PortPlan, resources: readonly Resource[]): Problem {
   const { netns, name } = port.tap;
@@ -77,7 +89,7 @@ function explainPort(failure: DeviceFailure, port: PortPlan, resources: readonly
       break;
     case 'EINVAL':
       if (netns !== null && failure.attempt.startsWith('setns')) {
-        return at('spec.netns', `${netns} is not a network namespace (deleted, or another kind of file)`);
+        return at('spec.netns', notNamespace(netns));
       }
   }
   return at('', `cannot make interface ${name} in ${where}: ${failure.message}`);

@@ -63,6 +63,16 @@ describe.skipIf(!kernel)('a card that trusts nobody', () => {
     return slot;
   }
 
+  test('the clock runs before the first poll', () => {
+    const fresh = new NativeCard();
+    const { control } = fresh.memory;
+    const first = control[Control.NOW];
+    expect(first).not.toBe(0);
+    fresh.poll();
+    expect((control[Control.NOW] - first) | 0).toBeLessThan(5000);
+    fresh.close();
+  });
+
   test('virtio-net headers that contradict themselves or the frame are handed up as VNET faults', () => {
     const tcp = build({ v6: false, protocol: 'tcp', payload: pattern(3000), partial: true }).bytes;
     const udp = build({ v6: false, protocol: 'udp', payload: pattern(3000), partial: true }).bytes;

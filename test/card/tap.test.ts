@@ -1,5 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Control, DeviceState, Fault, Gso, HEADROOM, SLOT_BYTES, TxStatus } from '../../src/card/layout.ts';
 import { loadNative } from '../../src/card/native.ts';
@@ -91,12 +94,23 @@ describe.skipIf(!kernel)('createTap', () => {
     }
   });
 
+  test('a FIFO in place of a namespace is refused at once', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'twill-tap-'));
+    const netns = join(directory, 'fifo');
+    execFileSync('mkfifo', [netns]);
+    const error = { code: 'EINVAL', syscall: `setns ${netns}` };
+    expect(errorOf(() => native.createTap(tap(netns)))).toMatchObject(error);
+    expect(errorOf(() => native.setMtu(netns, 'eth0', 1400))).toMatchObject(error);
+    rmSync(directory, { recursive: true });
+  });
+
   test('errors say what was attempted, leave no device, and the thread comes home', () => {
     const before = tunDescriptors();
     const home = readlinkSync('/proc/thread-self/ns/net');
     const cases: [Parameters<typeof tap>[1], string, string][] = [
       [{ netns: '/run/netns/absent' }, 'ENOENT', 'open namespace /run/netns/absent'],
-      [{ netns: '/etc/hostname' }, 'EINVAL', 'move TAP eth0 to /etc/hostname'],
+      [{ netns: '/etc/hostname' }, 'EINVAL', 'setns /etc/hostname'],
+      [{ netns: '/proc/self/ns/uts' }, 'EINVAL', 'setns /proc/self/ns/uts'],
       [{ gateways: ['10.9.9.9'] }, 'ENETUNREACH', 'add default route via 10.9.9.9 on eth0'],
       [
         {
@@ -207,6 +221,30 @@ describe.skipIf(!kernel)('openUnderlay and routeTo', () => {
     });
     expect(native.routeTo('::1')).toMatchObject({ interface: 'lo', index: 1, mtu: 65536 });
     expect(errorOf(() => native.routeTo('nowhere'))).toMatchObject({ code: 'EINVAL' });
+  });
+
+  test('routeTo says the MTU of a route that has its own, and no larger one than the link’s', () => {
+    const ns = new Namespace(true);
+    try {
+      const inside = (...args: string[]) => ip('-n', ns.name, ...args);
+      inside('link', 'add', 'up0', 'mtu', '1500', 'type', 'veth', 'peer', 'name', 'up1');
+      inside('address', 'add', '192.0.2.1/24', 'dev', 'up0');
+      inside('address', 'add', '2001:db8::1/64', 'dev', 'up0', 'nodad');
+      inside('link', 'set', 'up0', 'up');
+      inside('link', 'set', 'up1', 'up');
+      inside('route', 'add', '198.51.100.0/24', 'via', '192.0.2.2', 'mtu', '1400');
+      inside('route', 'add', '203.0.113.0/24', 'via', '192.0.2.2', 'mtu', '9000');
+      inside('route', 'add', '2001:db8:1::/64', 'via', '2001:db8::2', 'mtu', '1300');
+      const addon =
+        process.env.TWILL_ADDON ?? fileURLToPath(new URL('../../native/build/twill.node', import.meta.url));
+      const script = `const n = require(process.argv[1]);
+        console.log(JSON.stringify(process.argv.slice(2).map((to) => n.routeTo(to).mtu)))`;
+      const to = ['192.0.2.2', '198.51.100.7', '203.0.113.7', '2001:db8:1::7'];
+      const said = ns.exec(process.execPath, '-e', script, addon, ...to);
+      expect(JSON.parse(said)).toEqual([1500, 1400, 1500, 1300]);
+    } finally {
+      ns.delete();
+    }
   });
 });
 
