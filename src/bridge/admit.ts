@@ -4,15 +4,15 @@ import type { Burst } from '../packet/burst.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { ETHERNET_BYTES, EtherType, isReservedGroup, isValidSource, VLAN_BYTES } from '../wire/ethernet.ts';
-import { ICMPV6_ROUTER_ADVERTISEMENT } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
-import { Ipv6 } from '../wire/ipv6.ts';
 import { Udp } from '../wire/udp.ts';
+import { judgeIpv6 } from './ipv6-guard.ts';
 
 /**
  * Admission: what a frame must satisfy before anything is learned from it (B1, B22, B24–B27). Sets
  * Flag.TO_GATEWAY. ARP claims are judged by neigh/guard.ts, which knows who owns an address.
- * Limits: the link-layer options of IPv6 neighbour discovery are not compared with the Ethernet source.
+ * Limits: the link-layer options of IPv6 neighbour discovery are not compared with the Ethernet source; underlay
+ * addresses are IPv4 here, since pods have no IPv6 route to them.
  */
 export class Admit {
   /** Bit per UDP port that VXLAN uses, and the underlay addresses of all hosts (B26). */
@@ -85,13 +85,17 @@ export class Admit {
       return Drop.SPOOF_GATEWAY; // B27
     }
     const mode = locations.antiSpoof[port]!;
-    if (mode === AntiSpoof.OFF) return Drop.NONE;
+    if (mode === AntiSpoof.OFF) return this.judgeUnderlay(slot);
     if (srcLo !== locations.macLo[port] || srcHi !== locations.macHi[port]) return Drop.SPOOF_MAC;
     const l3 = packets.l3[slot]!;
-    if (l3 === 0) return this.isPriorityTagged(slot) ? Drop.PRIORITY_TAG : Drop.NONE;
     const type = packets.etherType[slot]!;
+    if (l3 === 0) {
+      // Linux also takes ARP of hardware type 6, which the guard cannot vouch for.
+      if (type === EtherType.ARP) return Drop.SPOOF_ARP;
+      return this.isPriorityTagged(slot) ? Drop.PRIORITY_TAG : Drop.NONE;
+    }
     if (type === EtherType.IPV4) return this.judgeIpv4(slot, l3, port, mode);
-    return type === EtherType.IPV6 ? this.judgeIpv6(slot, l3, port, mode) : Drop.NONE;
+    return type === EtherType.IPV6 ? judgeIpv6(packets.view, l3, port, mode, locations) : Drop.NONE;
   }
 
   /** Tag with VLAN 0: Linux takes the frame as untagged, so its IP and ARP would escape B24 and B25 (CVE-2021-27853). */
@@ -114,8 +118,19 @@ export class Admit {
     const udp = l4 !== 0 ? l4 : this.firstFragment(slot, ip);
     if (udp === 0) return Drop.NONE;
     if (view.getInt32(udp) === 0x00430044) return Drop.ROGUE_SERVER; // 67 → 68, B25
-    if (this.vxlanPort[view.getUint16(udp + Udp.DESTINATION_PORT)] === 0) return Drop.NONE;
-    return this.underlay4.includes(view.getInt32(ip + Ipv4.DESTINATION)) ? Drop.UNDERLAY_ACCESS : Drop.NONE; // B26
+    return this.judgeUnderlay(slot);
+  }
+
+  /** B26, whatever the mode: no datagram of a pod's own to where VXLAN listens. */
+  private judgeUnderlay(slot: number): Drop {
+    const { packets } = this;
+    const { view } = packets;
+    const ip = packets.l3[slot]!;
+    if (ip === 0 || packets.etherType[slot] !== EtherType.IPV4 || packets.protocol[slot] !== Protocol.UDP)
+      return Drop.NONE;
+    const udp = packets.l4[slot] !== 0 ? packets.l4[slot]! : this.firstFragment(slot, ip);
+    if (udp === 0 || this.vxlanPort[view.getUint16(udp + Udp.DESTINATION_PORT)] === 0) return Drop.NONE;
+    return this.underlay4.includes(view.getInt32(ip + Ipv4.DESTINATION)) ? Drop.UNDERLAY_ACCESS : Drop.NONE;
   }
 
   /** Offset of the UDP header in the first fragment of a datagram, 0 = none: fragments hide no ports. */
@@ -125,27 +140,5 @@ export class Admit {
     const isFirst = (view.getUint16(ip + Ipv4.FRAGMENT) & 0x3fff) === 0x2000;
     const hasPorts = view.getUint16(ip + Ipv4.TOTAL_LENGTH) >= header + 8;
     return protocol[slot] === Protocol.UDP && isFirst && hasPorts ? ip + header : 0;
-  }
-
-  private judgeIpv6(slot: number, ip: number, port: number, mode: number): Drop {
-    const { packets, locations } = this;
-    const { view } = packets;
-    if (mode === AntiSpoof.STRICT) {
-      const w0 = view.getInt32(ip + Ipv6.SOURCE);
-      const w1 = view.getInt32(ip + Ipv6.SOURCE + 4);
-      const w2 = view.getInt32(ip + Ipv6.SOURCE + 8);
-      const w3 = view.getInt32(ip + Ipv6.SOURCE + 12);
-      const isLinkLocal = w0 >>> 22 === 0xfe80 >>> 6;
-      const isUnspecified = (w0 | w1 | w2 | w3) === 0;
-      if (!isLinkLocal && !isUnspecified && !locations.ownsAddress6(port, w0, w1, w2, w3))
-        return Drop.SPOOF_IP;
-    }
-    const l4 = packets.l4[slot]!;
-    if (l4 === 0) return Drop.NONE;
-    const protocol = packets.protocol[slot]!;
-    if (protocol === Protocol.ICMPV6 && view.getUint8(l4) === ICMPV6_ROUTER_ADVERTISEMENT)
-      return Drop.ROGUE_SERVER;
-    if (protocol === Protocol.UDP && view.getInt32(l4) === 0x02230222) return Drop.ROGUE_SERVER; // 547 → 546
-    return Drop.NONE;
   }
 }

@@ -8,6 +8,8 @@ import { Fdb, FdbKind } from './fdb.ts';
 export class Bridge implements Locator {
   /** Indexed by network id; a network that does not exist has a table of ten entries that nothing reaches. */
   readonly fdbs: Fdb[];
+  /** Ids of the networks there are. */
+  private existing: number[] = [];
 
   constructor(private readonly seed: number) {
     const none = new Fdb(10, 0, seed);
@@ -19,7 +21,8 @@ export class Bridge implements Locator {
     let fdb = old;
     if (!existed) fdb = new Fdb(config.maxEntries, config.ageing, this.seed);
     else if (old.maxEntries !== config.maxEntries) fdb = old.resized(config.maxEntries, config.ageing, now);
-    fdb.ageing = config.ageing;
+    fdb.setAgeing(config.ageing, now);
+    if (!existed) this.existing.push(config.id);
     this.fdbs[config.id] = fdb;
     fdb.flush(GATEWAY);
     fdb.setStatic(config.gatewayMac.hi, config.gatewayMac.lo, GATEWAY, FdbKind.LOCAL);
@@ -27,6 +30,7 @@ export class Bridge implements Locator {
   }
 
   removeNetwork(id: number): void {
+    this.existing = this.existing.filter((other) => other !== id);
     this.fdbs[id] = new Fdb(10, 0, this.seed);
   }
 
@@ -34,10 +38,17 @@ export class Bridge implements Locator {
     return this.fdbs[network]!.locate(hi, lo, now);
   }
 
+  /** Learned entries that made room for others, in all networks (B10). */
+  get evictions(): number {
+    let sum = 0;
+    for (let i = 0; i < this.existing.length; i++) sum += this.fdbs[this.existing[i]!]!.evictions;
+    return sum;
+  }
+
   /** Called ten times a second: a fiftieth of every table, so that an expired row is gone within 5 s (B5). */
   maintain(now: number): void {
-    for (let id = 0; id < NETWORKS; id++) {
-      const fdb = this.fdbs[id]!;
+    for (let i = 0; i < this.existing.length; i++) {
+      const fdb = this.fdbs[this.existing[i]!]!;
       fdb.sweep(now, (fdb.extent / 50 + 1) | 0);
     }
   }

@@ -59,7 +59,7 @@ export class Fdb {
   /** @param ageing ms, 0 = never. */
   constructor(
     readonly maxEntries: number,
-    public ageing: number,
+    private ageing: number,
     private readonly seed: number,
   ) {
     this.hasher = new Hasher(seed);
@@ -110,6 +110,12 @@ export class Fdb {
     this.learned++;
     this.lists.append(location, row);
     return Learned.NEW;
+  }
+
+  /** Another ageing time (ms, 0 = never). Where entries did not age before, they start to now. */
+  setAgeing(ageing: number, now: number): void {
+    if (this.ageing === 0 && ageing !== 0) this.stamp.fill(now);
+    this.ageing = ageing;
   }
 
   /** Adds or replaces an entry that learning cannot touch (B7). @throws RangeError when MAX_STATIC is reached. */
@@ -227,7 +233,9 @@ export class Fdb {
   private evictFor(ingress: number, now: number): boolean {
     const { length, head } = this.lists;
     let owner = ingress;
-    for (let location = 0; location < LOCATIONS; location++) {
+    // Who owns more than half owns most: a flood from one place needs no search.
+    const isMajority = length[ingress]! * 2 > this.learned;
+    for (let location = 0; location < LOCATIONS && !isMajority; location++) {
       const oldest = head[location]!;
       if (oldest >= 0 && this.isExpired(oldest, now)) {
         this.delete(oldest); // absent already (B5), only not swept yet

@@ -21,7 +21,7 @@ export const REPLY = 1;
  * from the moment it expires, swept or not.
  * Full table (N22): the oldest unreplied UDP, then unreplied TCP, then closing TCP flow goes; established and
  * replied ones never do. Each class is a list ordered by last refresh.
- * Limits: capacity is fixed at start. Cost: one probe and one key compare per lookup, no allocation ever.
+ * Limits: at most `limit` flows; `resize` changes it. Cost: one probe and one key compare per lookup, no allocation ever.
  */
 export class Flows {
   count = 0;
@@ -45,27 +45,31 @@ export class Flows {
   private cursor = 0;
 
   constructor(
-    public capacity: number,
+    public limit: number,
     seed: number,
   ) {
     this.hasher = new Hasher(seed);
-    this.allocate(capacity);
+    this.allocate(limit);
   }
 
+  /** All columns for `capacity` flows. @throws RangeError without changing anything when memory is short. */
   private allocate(capacity: number): void {
-    this.capacity = capacity;
-    this.index = new HashIndex(capacity * 2);
-    this.rows = new RowPool(capacity);
-    this.lists = new Lists(4, capacity);
-    this.keys = new Int32Array(capacity * 2 * TUPLE_WORDS);
-    this.used = new Uint8Array(capacity);
-    this.state = new Uint8Array(capacity);
-    this.expires = new Int32Array(capacity);
-    this.service = new Int32Array(capacity);
-    this.generation = new Int32Array(capacity);
-    this.hairpin = new Uint8Array(capacity);
-    this.acked = new Int32Array(capacity * 2);
-    this.traffic = new Float64Array(capacity * 4);
+    const columns = {
+      index: new HashIndex(capacity * 2),
+      rows: new RowPool(capacity),
+      lists: new Lists(4, capacity),
+      keys: new Int32Array(capacity * 2 * TUPLE_WORDS),
+      used: new Uint8Array(capacity),
+      state: new Uint8Array(capacity),
+      expires: new Int32Array(capacity),
+      service: new Int32Array(capacity),
+      generation: new Int32Array(capacity),
+      hairpin: new Uint8Array(capacity),
+      acked: new Int32Array(capacity * 2),
+      traffic: new Float64Array(capacity * 4),
+    };
+    Object.assign(this, columns);
+    this.limit = capacity;
   }
 
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
@@ -77,6 +81,7 @@ export class Flows {
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
       for (let row = lists.head[list]!; row >= 0; row = lists.after(row)) rows.push(row);
     }
+    // A lower limit evicts nothing; it is kept by refusing new flows until enough have ended.
     this.allocate(Math.max(capacity, this.count));
     this.count = 0;
     for (const row of rows) {
@@ -95,6 +100,7 @@ export class Flows {
       this.acked.set(acked.subarray(row * 2, row * 2 + 2), to * 2);
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
+    this.limit = capacity;
     this.created = created;
     this.cursor = 0;
   }
@@ -139,11 +145,8 @@ export class Flows {
    * @returns its row, or −1 when the table is full of flows that must stay.
    */
   add(original: Int32Array, reply: Int32Array, state: number, now: number): number {
-    let row = this.rows.take();
-    if (row < 0) {
-      if (!this.evict()) return -1;
-      row = this.rows.take();
-    }
+    if (this.count >= this.limit && !this.evict()) return -1;
+    const row = this.rows.take();
     this.keys.set(original, row * 2 * TUPLE_WORDS);
     this.keys.set(reply, (row * 2 + 1) * TUPLE_WORDS);
     this.index.insert(this.hash(original), row * 2);

@@ -42,7 +42,7 @@ export function compileServices(services: readonly Service[], slices: readonly S
         port,
         protocol: PROTOCOLS[protocol],
         affinity: affinity * 1000,
-        backends: eligible(members, name, protocol),
+        ...endpointsOf(members, name, protocol),
       });
     }
   }
@@ -63,8 +63,15 @@ export function vipOwners(services: readonly Service[]): ReadonlyMap<string, Ser
   return owners;
 }
 
-/** S12: the ready endpoints; when there is none, those that terminate and still serve. */
-function eligible(slices: readonly Slice[], portName: string, protocol: 'TCP' | 'UDP'): BackendConfig[] {
+/**
+ * S12: new flows go to the ready endpoints; when there is none, to those that terminate and still serve.
+ * S31: flows may stay with whatever serves.
+ */
+function endpointsOf(
+  slices: readonly Slice[],
+  portName: string,
+  protocol: 'TCP' | 'UDP',
+): Pick<ServiceConfig, 'backends' | 'serving'> {
   const instances = new Map<string, { backend: BackendConfig; endpoint: Endpoint }>();
   for (const slice of slices) {
     // S8: the slice's port of the same name and protocol, never targetPort.
@@ -82,9 +89,12 @@ function eligible(slices: readonly Slice[], portName: string, protocol: 'TCP' | 
   const all = [...instances.values()];
   const ready = all.filter(({ endpoint }) => endpoint.ready);
   const chosen = ready.length > 0 ? ready : all.filter(({ endpoint: e }) => e.serving && e.terminating);
-  return chosen
-    .map(({ backend }) => backend)
-    .sort((a, b) => compareWords(a.address, b.address) || a.port - b.port);
+  const ordered = (list: typeof all): BackendConfig[] =>
+    list.map(({ backend }) => backend).sort((a, b) => compareWords(a.address, b.address) || a.port - b.port);
+  return {
+    backends: ordered(chosen),
+    serving: ordered(all.filter(({ endpoint }) => endpoint.serving)).map(({ address }) => address),
+  };
 }
 
 /** S7: of several instances of one ip:port a non-terminating one counts; among equals the healthier. */

@@ -103,6 +103,11 @@ export interface ServiceConfig {
   readonly affinity: number;
   /** Ordered by (address, port). */
   readonly backends: readonly BackendConfig[];
+  /**
+   * Addresses of all endpoints that still serve, those that get no new flows included: UDP flows to them stay (S31).
+   * Without it, the backends' addresses.
+   */
+  readonly serving?: readonly Address[];
 }
 
 export interface HostConfig {

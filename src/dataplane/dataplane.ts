@@ -2,24 +2,20 @@ import { FdbKind } from '../bridge/fdb.ts';
 import type { Card } from '../card/card.ts';
 import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
+import { isIpv4 } from '../fabric/networks.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
 import { BACKEND_WORDS } from '../service/services.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import { Protocol } from '../wire/ipv4.ts';
-import type {
-  Address,
-  HostConfig,
-  NetworkConfig,
-  Op,
-  PeerConfig,
-  PortConfig,
-  ServiceConfig,
-} from './config.ts';
+import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig, ServiceConfig } from './config.ts';
 import { Pipeline } from './pipeline.ts';
 
-const isIpv4 = (a: Address): boolean => a[0] === 0 && a[1] === 0 && a[2] === 0xffff;
 const sameMac = (a: { hi: number; lo: number }, b: { hi: number; lo: number }): boolean =>
   a.hi === b.hi && a.lo === b.lo;
+
+/** Must what was learned from the port before be forgotten? */
+const isAnotherSource = (old: PortConfig, next: PortConfig): boolean =>
+  old.network !== next.network || old.antiSpoof !== next.antiSpoof || !sameMac(old.mac, next.mac);
 
 /**
  * The switch: a pipeline and its configuration. `apply` is called between two turns and is the only writer of
@@ -32,6 +28,9 @@ export class Dataplane {
   readonly ports = new Map<number, PortConfig>();
   readonly peers = new Map<number, PeerConfig>();
   readonly services = new Map<number, ServiceConfig>();
+  /** Services changed by the running transaction: UDP ones, and whether they left their address; and with affinity. */
+  private readonly touchedUdp = new Map<number, boolean>();
+  private readonly touchedAffinity = new Set<number>();
 
   constructor(
     private readonly card: Card,
@@ -50,17 +49,22 @@ export class Dataplane {
     return this.pipeline.turn();
   }
 
-  /** Applies one transaction. */
+  /**
+   * Applies one transaction. The host comes first: it alone may fail (memory for the flow table), and then nothing
+   * has changed.
+   */
   apply(ops: readonly Op[]): void {
-    for (const op of ops) this.applyOne(op);
+    for (const op of ops) if (op.op === 'host') this.applyOne(op);
+    for (const op of ops) if (op.op !== 'host') this.applyOne(op);
     this.rebuild();
+    this.forgetStale();
   }
 
   private applyOne(op: Op): void {
     switch (op.op) {
       case 'host':
         this.host = op.host;
-        if (op.host.maxFlows !== this.pipeline.flows.capacity) this.pipeline.flows.resize(op.host.maxFlows);
+        if (op.host.maxFlows !== this.pipeline.flows.limit) this.pipeline.flows.resize(op.host.maxFlows);
         break;
       case 'network':
         this.setNetwork(op.network);
@@ -101,6 +105,7 @@ export class Dataplane {
       ),
     );
     pipeline.peers.rebuild(this.peers.values());
+    pipeline.membersChanged();
     for (const peer of this.peers.values()) this.bindAddresses(peer);
     const underlay = [
       ...this.host.underlayAddresses,
@@ -121,13 +126,14 @@ export class Dataplane {
   }
 
   private removeNetwork(id: number): void {
-    const { networks, bridge, neighbors, resolver, flows } = this.pipeline;
+    const { networks, bridge, neighbors, resolver, flows, affinities } = this.pipeline;
     for (let row = 0; row < neighbors.extent; row++) {
       if (neighbors.isUsed(row) && neighbors.network(row) === id) resolver.fail(row, this.now);
     }
     for (let row = 0; row < flows.extent; row++) {
       if (flows.isLive(row, this.now) && flows.word(row * 2, Word.SCOPE) >>> 8 === id) flows.remove(row);
     }
+    affinities.forget((row) => affinities.key(row, 0) !== id);
     this.networks.delete(id);
     networks.remove(id);
     bridge.removeNetwork(id);
@@ -136,7 +142,7 @@ export class Dataplane {
   private setPort(config: PortConfig): void {
     const { pipeline, now } = this;
     const old = this.ports.get(config.id);
-    if (old) this.unlinkPort(old, old.network !== config.network || !sameMac(old.mac, config.mac));
+    if (old) this.unlinkPort(old, isAnotherSource(old, config));
     else this.counters.clear(config.id);
     this.ports.set(config.id, config);
     pipeline.locations.setPort(config);
@@ -228,48 +234,72 @@ export class Dataplane {
   }
 
   private setService(config: ServiceConfig): void {
-    const { services, affinities } = this.pipeline;
     const old = this.services.get(config.id);
-    this.services.set(config.id, config);
-    services.set(config);
-    // Affinity to an endpoint that left is forgotten at once (S27).
-    affinities.forget(config.id, (row) => {
-      const at = row * BACKEND_WORDS;
-      const [w0, w1, w2, w3] = affinities.backend.subarray(at, at + 4) as unknown as Address;
-      return (
-        config.affinity > 0 && services.hasBackend(config.id, w0, w1, w2, w3, affinities.backend[at + 4]!)
-      );
-    });
-    if (config.protocol !== Protocol.UDP) return;
     const hasMoved = old?.port !== config.port || old.vip.some((word, i) => word !== config.vip[i]);
-    // S32: without any endpoint, flows stay.
-    if (hasMoved || config.backends.length > 0) this.dropStaleUdp(config.id, hasMoved);
+    this.services.set(config.id, config);
+    this.pipeline.services.set(config);
+    this.touch(config.id, config, hasMoved);
   }
 
   private removeService(id: number): void {
-    const { services, affinities } = this.pipeline;
     const config = this.services.get(id);
     if (!config) return;
     this.services.delete(id);
-    if (config.protocol === Protocol.UDP) this.dropStaleUdp(id, true);
-    services.remove(id);
-    affinities.forget(id, () => false);
+    this.touch(id, config, true);
+    this.pipeline.services.remove(id);
   }
 
-  /**
-   * S31, S33: UDP flows to endpoints, ports or addresses that left are deleted after the change is live, so that
-   * clients re-home.
-   */
-  private dropStaleUdp(id: number, all = false): void {
-    const { flows, services } = this.pipeline;
-    for (let row = 0; row < flows.extent; row++) {
-      if (!flows.isLive(row, this.now) || flows.service[row] !== id) continue;
-      if (flows.generation[row] !== services.generation[id]) continue;
-      const reply = row * 2 + 1;
-      const high = Word.SOURCE_HIGH;
-      const isServed =
-        !all &&
+  private touch(id: number, config: ServiceConfig, isGone: boolean): void {
+    if (config.protocol === Protocol.UDP) this.touchedUdp.set(id, isGone || this.touchedUdp.get(id) === true);
+    if (config.affinity > 0 || this.pipeline.services.affinity[id] !== 0) this.touchedAffinity.add(id);
+  }
+
+  /** After a transaction: one pass over flows and one over affinities, whatever the number of changed services. */
+  private forgetStale(): void {
+    if (this.touchedUdp.size > 0) this.dropStaleUdp();
+    if (this.touchedAffinity.size > 0) this.forgetStaleAffinities();
+    this.touchedUdp.clear();
+    this.touchedAffinity.clear();
+  }
+
+  /** Affinity to an endpoint that left, or to a service that has none any more, is forgotten at once (S27). */
+  private forgetStaleAffinities(): void {
+    const { services, affinities } = this.pipeline;
+    const { backend } = affinities;
+    affinities.forget((row) => {
+      const id = affinities.key(row, 1);
+      if (!this.touchedAffinity.has(id)) return true;
+      const config = this.services.get(id);
+      const at = row * BACKEND_WORDS;
+      return (
+        config !== undefined &&
+        config.affinity > 0 &&
         services.hasBackend(
+          id,
+          backend[at]!,
+          backend[at + 1]!,
+          backend[at + 2]!,
+          backend[at + 3]!,
+          backend[at + 4]!,
+        )
+      );
+    });
+  }
+
+  /** S31–S33: UDP flows to what their service no longer serves are deleted, so that clients find the rest. */
+  private dropStaleUdp(): void {
+    const { flows, services } = this.pipeline;
+    const high = Word.SOURCE_HIGH;
+    for (let row = 0; row < flows.extent; row++) {
+      const id = flows.service[row]!;
+      const isGone = this.touchedUdp.get(id);
+      if (isGone === undefined || !flows.isLive(row, this.now)) continue;
+      if ((flows.word(row * 2, Word.SCOPE) & 0xff) !== Protocol.UDP) continue;
+      const reply = row * 2 + 1;
+      const isServed =
+        !isGone &&
+        flows.generation[row] === services.generation[id] &&
+        services.serves(
           id,
           flows.word(reply, high),
           flows.word(reply, high + 1),

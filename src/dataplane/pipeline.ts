@@ -78,7 +78,9 @@ export class Pipeline {
   private readonly translate: Translate;
   private readonly forward: Forward;
   private readonly fit: Fit;
-  private maintained = 0;
+  private maintained: number;
+  /** Copies the largest flood takes; set with the configuration. */
+  private members = 1;
 
   /** @param seed secret for every hash (B12). */
   constructor(
@@ -87,6 +89,7 @@ export class Pipeline {
     seed: number,
     maxAffinities = MAX_AFFINITIES,
   ) {
+    this.maintained = card.memory.control[Control.NOW]!;
     const packets = new Packets(card.memory, counters);
     const { networks, locations, vnis, egress } = this;
     this.packets = packets;
@@ -163,6 +166,16 @@ export class Pipeline {
     return received;
   }
 
+  /** Is there work that must not wait for the next frame? Then the next poll should not sleep. */
+  get isBehind(): boolean {
+    return this.announcer.isBehind;
+  }
+
+  /** To be called when ports or peers changed. */
+  membersChanged(): void {
+    this.members = this.locations.largestFlood();
+  }
+
   /** Sorts what the card received by kind of device. */
   private receive(received: number): void {
     const { packets, burst, tunnel, portOfDevice } = this;
@@ -176,7 +189,6 @@ export class Pipeline {
         packets.source[slot] = port;
         packets.network[slot] = this.locations.network[port]!;
         packets.flags[slot] = 0;
-        packets.flow[slot] = 0;
         packets.countReceived(slot);
         burst.push(slot);
       } else if (this.vnis.isUnderlay(device[slot]!)) {
@@ -192,13 +204,14 @@ export class Pipeline {
   /** Work that time brings: bounded, and mostly done ten times a second. */
   private maintain(now: number): void {
     this.resolver.maintain(now);
+    this.announcer.maintain(now, this.members);
     if (((now - this.maintained) | 0) < MAINTENANCE_MS) return;
     this.maintained = now;
-    this.announcer.maintain(now);
     this.bridge.maintain(now);
     this.flows.sweep(now, (this.flows.extent / 50 + 1) | 0);
     this.affinities.sweep(now, 64);
     const { globals } = this.counters;
+    globals[Global.FDB_EVICTIONS] = this.bridge.evictions;
     globals[Global.FLOWS] = this.flows.count;
     globals[Global.FLOWS_CREATED] = this.flows.created;
     globals[Global.FLOWS_EVICTED] = this.flows.evicted;

@@ -26,7 +26,7 @@ const card = new NativeCard();
 const { control, devices } = card.memory;
 const dataplane = new Dataplane(card, new Counters(init.counters), init.seed);
 const { pipeline } = dataplane;
-let lastEvent = 0;
+let lastEvent = dataplane.now;
 let goneSeen = 0;
 
 const say = (message: FromWorker): void => port.postMessage(message);
@@ -98,7 +98,7 @@ function run(): void {
   let empty = 0;
   let turns = 0;
   for (;;) {
-    control[Control.TIMEOUT] = empty < EMPTY_POLLS ? 0 : SLEEP_MS;
+    control[Control.TIMEOUT] = empty < EMPTY_POLLS || pipeline.isBehind ? 0 : SLEEP_MS;
     empty = pipeline.turn() > 0 ? 0 : empty + 1;
     if (control[Control.WOKEN] !== 0) {
       control[Control.WOKEN] = 0;

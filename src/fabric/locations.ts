@@ -1,6 +1,6 @@
 import type { PeerConfig, PortConfig } from '../dataplane/config.ts';
 import { FIRST_PEER, LOCATIONS } from '../telemetry/counters.ts';
-import { NETWORKS } from './networks.ts';
+import { isIpv4, NETWORKS } from './networks.ts';
 
 export const enum AntiSpoof {
   OFF = 0,
@@ -49,9 +49,8 @@ export class Locations {
     this.antiSpoof[id] = { off: AntiSpoof.OFF, mac: AntiSpoof.MAC, strict: AntiSpoof.STRICT }[
       config.antiSpoof
     ];
-    const is4 = (a: readonly number[]) => a[0] === 0 && a[1] === 0 && a[2] === 0xffff;
-    this.addresses4[id] = Int32Array.from(config.addresses.filter(is4).map((a) => a[3]));
-    this.addresses6[id] = Int32Array.from(config.addresses.filter((a) => !is4(a)).flat());
+    this.addresses4[id] = Int32Array.from(config.addresses.filter(isIpv4).map((a) => a[3]));
+    this.addresses6[id] = Int32Array.from(config.addresses.filter((a) => !isIpv4(a)).flat());
     this.floodPorts[config.network] = with_(this.floodPorts[config.network]!, id);
   }
 
@@ -74,8 +73,7 @@ export class Locations {
     for (const member of config.memberships) {
       const at = (id - FIRST_PEER) * NETWORKS + member.network;
       this.remote[at] = member.remote;
-      this.remoteIs6[at] =
-        member.address[0] === 0 && member.address[1] === 0 && member.address[2] === 0xffff ? 0 : 1;
+      this.remoteIs6[at] = isIpv4(member.address) ? 0 : 1;
       if (config.flood) this.floodPeers[member.network] = with_(this.floodPeers[member.network]!, id);
     }
   }
@@ -88,6 +86,15 @@ export class Locations {
       this.floodPeers[network] = without(this.floodPeers[network]!, id);
     }
     this.names[id] = '';
+  }
+
+  /** Copies the largest flood of any network takes. */
+  largestFlood(): number {
+    let most = 1;
+    for (let network = 0; network < NETWORKS; network++) {
+      most = Math.max(most, this.floodPorts[network]!.length + this.floodPeers[network]!.length);
+    }
+    return most;
   }
 
   /** Row of the card's remotes for a peer in a network, −1 when it is no member. */

@@ -1,6 +1,9 @@
-import type { NetworkConfig } from '../dataplane/config.ts';
+import type { Address, NetworkConfig } from '../dataplane/config.ts';
 
 export const NETWORKS = 256;
+
+/** Is it ::ffff:a.b.c.d? */
+export const isIpv4 = (a: Address): boolean => a[0] === 0 && a[1] === 0 && a[2] === 0xffff;
 
 export const enum Policy {
   FLOOD = 0,
@@ -13,7 +16,6 @@ export const enum Policy {
  * Written by the control path between bursts, read by the stages.
  */
 export class Networks {
-  readonly exists = new Uint8Array(NETWORKS);
   readonly vni = new Int32Array(NETWORKS);
   readonly underlay4 = new Int32Array(NETWORKS);
   readonly underlay6 = new Int32Array(NETWORKS);
@@ -38,7 +40,6 @@ export class Networks {
   set(config: NetworkConfig): void {
     const { id } = config;
     const policy = { flood: Policy.FLOOD, drop: Policy.DROP, 'arp-only': Policy.ARP_ONLY };
-    this.exists[id] = 1;
     this.vni[id] = config.vni;
     this.underlay4[id] = config.underlay4;
     this.underlay6[id] = config.underlay6;
@@ -56,7 +57,7 @@ export class Networks {
     this.strictReserved[id] = config.reservedBits === 'strict' ? 1 : 0;
     this.tos[id] = config.dscp < 0 ? -1 : config.dscp << 2;
     this.names[id] = config.name;
-    const v4 = config.subnets.filter((subnet) => subnet.address[2] === 0xffff && subnet.prefix >= 96);
+    const v4 = config.subnets.filter((subnet) => isIpv4(subnet.address));
     this.subnets4[id] = Int32Array.from(
       v4.flatMap((subnet) => {
         const bits = subnet.prefix - 96;
@@ -68,9 +69,16 @@ export class Networks {
   }
 
   remove(id: number): void {
-    this.exists[id] = 0;
     this.subnets4[id] = new Int32Array(0);
     this.names[id] = '';
+  }
+
+  /** Is this the gateway MAC or this host's router MAC? */
+  isRouterMac(id: number, hi: number, lo: number): boolean {
+    return (
+      (lo === this.gatewayLo[id] && hi === this.gatewayHi[id]) ||
+      (lo === this.routerLo[id] && hi === this.routerHi[id])
+    );
   }
 
   /** Is this IPv4 address the network's gateway? */

@@ -1,3 +1,4 @@
+import { Gso } from '../card/layout.ts';
 import { isPeer, type Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Egress } from '../packet/egress.ts';
@@ -6,7 +7,7 @@ import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { ETHERNET_BYTES, EtherType, VLAN_BYTES } from '../wire/ethernet.ts';
 import { Icmp, Unreachable } from '../wire/icmp.ts';
-import { DONT_FRAGMENT, Ipv4, Protocol } from '../wire/ipv4.ts';
+import { DONT_FRAGMENT, Ipv4 } from '../wire/ipv4.ts';
 import { Tcp } from '../wire/tcp.ts';
 import { UDP_BYTES } from '../wire/udp.ts';
 
@@ -71,14 +72,12 @@ export class Fit {
   private size(slot: number): number {
     const { packets } = this;
     const gsoSize = packets.gsoSize[slot]!;
-    if (gsoSize === 0) {
-      const tag = (packets.flags[slot]! & Flag.TAGGED) !== 0 ? VLAN_BYTES : 0;
-      return packets.length[slot]! - ETHERNET_BYTES - tag;
-    }
+    const outside = ETHERNET_BYTES + ((packets.flags[slot]! & Flag.TAGGED) !== 0 ? VLAN_BYTES : 0);
+    if (gsoSize === 0) return packets.length[slot]! - outside;
     const l4 = packets.start[slot]! + packets.csumStart[slot]!;
-    const isTcp = packets.protocol[slot] === Protocol.TCP;
-    const header = isTcp ? (packets.view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2 : UDP_BYTES;
-    return packets.csumStart[slot]! - ETHERNET_BYTES + header + gsoSize;
+    const isUdp = (packets.gsoType[slot]! & ~Gso.ECN) === Gso.UDP_L4;
+    const header = isUdp ? UDP_BYTES : (packets.view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2;
+    return packets.csumStart[slot]! - outside + header + gsoSize;
   }
 
   private limit(slot: number, to: number): number {

@@ -115,7 +115,6 @@ export class Router {
     const network = packets.network[slot]!;
     const destination = view.getInt32(ip + Ipv4.DESTINATION);
     if (destination === this.lastAddress && network === this.lastNetwork) {
-      decrementTtl(view, ip);
       this.address(slot, this.lastRow);
       return true;
     }
@@ -132,7 +131,6 @@ export class Router {
       packets.drop(slot, Drop.NO_ROUTE);
       return false;
     }
-    decrementTtl(view, ip);
     const row = this.resolver.resolve(slot, destination, now);
     // Resolving may reuse rows, so only its own answer is remembered.
     this.lastNetwork = row < 0 ? -1 : network;
@@ -157,6 +155,7 @@ export class Router {
     packets.dstHi[slot] = neighbors.hi[row]!;
     packets.dstLo[slot] = neighbors.lo[row]!;
     packets.flags[slot] = (packets.flags[slot]! & ~Flag.TO_GATEWAY) | Flag.ROUTED;
+    decrementTtl(packets.view, packets.l3[slot]!);
     writeMac(packets.view, start, neighbors.hi[row]!, neighbors.lo[row]!);
     writeMac(packets.view, start + 6, networks.routerHi[network]!, networks.routerLo[network]!);
   }

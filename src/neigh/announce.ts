@@ -4,19 +4,24 @@ import { ARP_REQUEST } from '../wire/arp.ts';
 const ANNOUNCEMENTS = 3;
 const INTERVAL_MS = 1000;
 const MAX_PENDING = 4096;
+const ROW = 6;
+/** Well below what the egress list leaves to floods (bridge/forward.ts). */
+const COPIES_PER_TURN = 1024;
 
 /** Gratuitous ARP after an attach (A15): three per address, a second apart, from the port's own MAC (K8). */
 export class Announcer {
   /** Rows of 6 words: network, MAC hi, MAC lo, address, times left, ms of the next one. */
-  private readonly rows = new Int32Array(MAX_PENDING * 6);
+  private readonly rows = new Int32Array(MAX_PENDING * ROW);
   private count = 0;
+  private cursor = 0;
+  private behind = false;
 
   constructor(private readonly originator: Originator) {}
 
   /** Announces an IPv4 address from the next turn on; beyond MAX_PENDING at once it is left to ordinary ARP. */
   announce(network: number, hi: number, lo: number, address: number, now: number): void {
     if (this.count >= MAX_PENDING) return;
-    this.rows.set([network, hi, lo, address, ANNOUNCEMENTS, now], this.count * 6);
+    this.rows.set([network, hi, lo, address, ANNOUNCEMENTS, now], this.count * ROW);
     this.count++;
   }
 
@@ -24,27 +29,48 @@ export class Announcer {
   cancel(network: number, hi: number, lo: number): void {
     const { rows } = this;
     for (let i = this.count - 1; i >= 0; i--) {
-      if (rows[i * 6] === network && rows[i * 6 + 1] === hi && rows[i * 6 + 2] === lo) this.remove(i);
+      if (rows[i * ROW] === network && rows[i * ROW + 1] === hi && rows[i * ROW + 2] === lo) this.remove(i);
     }
   }
 
-  maintain(now: number): void {
+  /** Is an announcement due that found no room yet? */
+  get isBehind(): boolean {
+    return this.behind;
+  }
+
+  /**
+   * Sends what is due, as many floods per turn as the egress list surely has room for; the rest comes next turn.
+   * @param members largest number of copies one flood can take.
+   */
+  maintain(now: number, members: number): void {
     const { rows } = this;
-    for (let i = this.count - 1; i >= 0; i--) {
-      const row = i * 6;
+    let room = Math.max(1, Math.floor(COPIES_PER_TURN / Math.max(1, members)));
+    this.behind = false;
+    for (let left = this.count; left > 0; left--) {
+      if (--this.cursor < 0) this.cursor = this.count - 1;
+      const row = this.cursor * ROW;
       if (((now - rows[row + 5]!) | 0) < 0) continue;
-      const hi = rows[row + 1]!;
-      const lo = rows[row + 2]!;
-      const address = rows[row + 3]!;
-      this.originator.arp(rows[row]!, -1, ARP_REQUEST, 0xffff, -1, hi, lo, address, 0, 0, address);
+      if (room-- === 0 || !this.say(row)) {
+        this.behind = true;
+        this.cursor++;
+        return;
+      }
       rows[row + 4]!--;
-      rows[row + 5] = now + INTERVAL_MS;
-      if (rows[row + 4] === 0) this.remove(i);
+      rows[row + 5] = (now + INTERVAL_MS) | 0;
+      if (rows[row + 4] === 0) this.remove(this.cursor);
     }
+  }
+
+  private say(row: number): boolean {
+    const { rows } = this;
+    const hi = rows[row + 1]!;
+    const lo = rows[row + 2]!;
+    const address = rows[row + 3]!;
+    return this.originator.arp(rows[row]!, -1, ARP_REQUEST, 0xffff, -1, hi, lo, address, 0, 0, address);
   }
 
   private remove(i: number): void {
     this.count--;
-    this.rows.copyWithin(i * 6, this.count * 6, this.count * 6 + 6);
+    this.rows.copyWithin(i * ROW, this.count * ROW, (this.count + 1) * ROW);
   }
 }

@@ -6,7 +6,7 @@ import type { Originator } from '../packet/originate.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { GATEWAY } from '../telemetry/counters.ts';
 import { ARP_REPLY, ARP_REQUEST, Arp } from '../wire/arp.ts';
-import { EtherType, isBroadcast } from '../wire/ethernet.ts';
+import { EtherType, isBroadcast, isValidSource } from '../wire/ethernet.ts';
 import { NeighborState, type Neighbors } from './neighbors.ts';
 import type { Resolver } from './resolver.ts';
 
@@ -87,6 +87,7 @@ export class ArpResponder {
     const { view } = this.packets;
     const hi = view.getUint16(arp + Arp.SENDER_MAC);
     const lo = view.getInt32(arp + Arp.SENDER_MAC + 2);
+    if (!isValidSource(hi, lo) || this.networks.isRouterMac(network, hi, lo)) return;
     const mayCreate = this.networks.subnet4(network, sender) >= 0;
     const row = this.neighbors.learn4(network, sender, hi, lo, now, mayCreate);
     if (row >= 0) this.resolver.release(row);

@@ -1,3 +1,4 @@
+import { NETWORKS } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
@@ -20,18 +21,16 @@ export const enum NeighborState {
   PERMANENT = 3,
 }
 
-/** A13. */
+/** A13; and no source holds more than a quarter of all waiting places. */
 const QUEUE_PER_ADDRESS = 64;
+const QUEUE_PER_SOURCE = 64;
 const QUEUE_TOTAL = 256;
 const MAX_LEARNED = 8192;
+const MAX_INCOMPLETE = 1024;
+/** Addresses one network may be asking for at once: a scan of a subnet starves only itself. */
+const MAX_INCOMPLETE_PER_NETWORK = 256;
 const MAX_PERMANENT = 8192;
-
-const enum List {
-  /** INCOMPLETE and PROBING, by time of the last request. */
-  ASKING = 0,
-  /** Learned and reachable, least recently confirmed first. */
-  LEARNED = 1,
-}
+const ROWS = MAX_LEARNED + MAX_INCOMPLETE + MAX_PERMANENT;
 
 /**
  * Neighbours: (network, IP) → MAC, for all networks.
@@ -40,26 +39,37 @@ const enum List {
  *          or of the last request while asking) · tries · queue of waiting slots (head, tail, length)
  *
  * States:  absent → INCOMPLETE → REACHABLE ⇄ PROBING → absent;  PERMANENT for configured bindings.
- * A weaker source never changes a stronger binding (A10). Limits: MAX_LEARNED bindings from the wire, the
- * least recently confirmed one goes first; 64 packets wait per address and 256 in all.
+ * A weaker source never changes a stronger binding (A10).
+ *
+ *   asking    INCOMPLETE and PROBING rows, by time of the last request
+ *   learned   [network] REACHABLE and PROBING rows, least recently confirmed first
+ *   opened    [network] INCOMPLETE rows, oldest first
+ *
+ * Limits: MAX_LEARNED bindings from the wire; the network that owns most gives up its least recently confirmed one,
+ * as B10 does with MACs. MAX_INCOMPLETE questions; the oldest of the network that asks most is given up. Asking never
+ * costs a known binding. 64 packets wait per address and per source, 256 in all.
  */
 export class Neighbors {
   private readonly hasher: Hasher;
-  private readonly index = new HashIndex(MAX_LEARNED + MAX_PERMANENT);
-  private readonly rows = new RowPool(MAX_LEARNED + MAX_PERMANENT);
-  private readonly lists = new Lists(2, MAX_LEARNED + MAX_PERMANENT);
-  private readonly keys = new Int32Array((MAX_LEARNED + MAX_PERMANENT) * 5);
-  readonly hi = new Int32Array(MAX_LEARNED + MAX_PERMANENT);
-  readonly lo = new Int32Array(MAX_LEARNED + MAX_PERMANENT);
-  readonly source = new Uint8Array(MAX_LEARNED + MAX_PERMANENT);
-  readonly state = new Uint8Array(MAX_LEARNED + MAX_PERMANENT);
-  readonly stamp = new Int32Array(MAX_LEARNED + MAX_PERMANENT);
-  readonly tries = new Uint8Array(MAX_LEARNED + MAX_PERMANENT);
-  private readonly queueHead = new Int32Array(MAX_LEARNED + MAX_PERMANENT).fill(-1);
-  private readonly queueTail = new Int32Array(MAX_LEARNED + MAX_PERMANENT);
-  private readonly queueLength = new Int32Array(MAX_LEARNED + MAX_PERMANENT);
+  private readonly index = new HashIndex(ROWS);
+  private readonly rows = new RowPool(ROWS);
+  private readonly asking = new Lists(1, ROWS);
+  private readonly learned = new Lists(NETWORKS, ROWS);
+  private readonly opened = new Lists(NETWORKS, ROWS);
+  private readonly keys = new Int32Array(ROWS * 5);
+  readonly hi = new Int32Array(ROWS);
+  readonly lo = new Int32Array(ROWS);
+  readonly source = new Uint8Array(ROWS);
+  readonly state = new Uint8Array(ROWS);
+  readonly stamp = new Int32Array(ROWS);
+  readonly tries = new Uint8Array(ROWS);
+  private readonly queueHead = new Int32Array(ROWS).fill(-1);
+  private readonly queueTail = new Int32Array(ROWS);
+  private readonly queueLength = new Int32Array(ROWS);
   private waiting = 0;
-  private wire = 0;
+  private learnedCount = 0;
+  private incompleteCount = 0;
+  private permanentCount = 0;
   /** Attempts of a weaker source to change a stronger binding. */
   conflicts = 0;
 
@@ -107,26 +117,27 @@ export class Neighbors {
   /** A binding seen on the wire (A11). @returns the row when packets wait there for its MAC, else −1. */
   learn4(network: number, address: number, hi: number, lo: number, now: number, mayCreate: boolean): number {
     let row = this.find4(network, address);
-    if (row < 0) {
-      if (!mayCreate) return -1;
-      row = this.create(network, 0, 0, 0xffff, address, NeighborSource.LEARNED);
-      if (row < 0) return -1;
-    } else if (this.source[row] !== NeighborSource.LEARNED) {
+    if (row >= 0 && this.state[row] === NeighborState.PERMANENT) {
       if (this.hi[row] !== hi || this.lo[row] !== lo) this.conflicts++;
       return -1;
-    } else {
-      this.lists.remove(this.listOf(row), row);
     }
+    if (row >= 0) this.unlink(row);
+    else if (!mayCreate) return -1;
+    if (this.learnedCount >= MAX_LEARNED) this.erase(this.learned.head[busiest(this.learned)]!);
+    if (row < 0) row = this.insert(network, 0, 0, 0xffff, address);
+    if (row < 0) return -1;
     this.hi[row] = hi;
     this.lo[row] = lo;
     this.stamp[row] = now;
     this.tries[row] = 0;
+    this.source[row] = NeighborSource.LEARNED;
     this.state[row] = NeighborState.REACHABLE;
-    this.lists.append(List.LEARNED, row);
+    this.learned.append(network, row);
+    this.learnedCount++;
     return this.queueHead[row]! >= 0 ? row : -1;
   }
 
-  /** A configured binding; it replaces anything weaker. Waiting packets are returned through the row, if any. */
+  /** A configured binding; it replaces anything weaker. @returns the row when packets wait there, else −1. */
   setPermanent(
     network: number,
     words: readonly number[],
@@ -136,12 +147,11 @@ export class Neighbors {
   ): number {
     let row = this.find(network, words[0]!, words[1]!, words[2]!, words[3]!);
     if (row >= 0 && this.source[row]! > source) return -1;
-    if (row >= 0 && this.state[row] !== NeighborState.PERMANENT) {
-      this.lists.remove(this.listOf(row), row);
-      this.wire--;
-    }
+    const isNew = row < 0 || this.state[row] !== NeighborState.PERMANENT;
+    if (isNew && this.permanentCount >= MAX_PERMANENT) throw new RangeError('too many configured neighbours');
+    if (isNew) this.permanentCount++;
+    if (row >= 0) this.unlink(row);
     if (row < 0) row = this.insert(network, words[0]!, words[1]!, words[2]!, words[3]!);
-    if (row < 0) throw new RangeError('too many configured neighbours');
     this.hi[row] = hi;
     this.lo[row] = lo;
     this.source[row] = source;
@@ -161,45 +171,55 @@ export class Neighbors {
     if (this.state[row] === NeighborState.PERMANENT && this.source[row] === source) this.erase(row);
   }
 
-  /** A row that is about to be asked for the first time, or −1 when every row is permanent or asking. */
+  /** An incomplete row that must be given up before `network` may ask for another address, or −1. */
+  askVictim(network: number): number {
+    const { opened } = this;
+    if (opened.length[network]! >= MAX_INCOMPLETE_PER_NETWORK) return opened.head[network]!;
+    return this.incompleteCount >= MAX_INCOMPLETE ? opened.head[busiest(opened)]! : -1;
+  }
+
+  /** A row that is about to be asked for the first time; there is room once `askVictim` says −1. */
   startAsking(network: number, address: number, now: number): number {
-    const row = this.create(network, 0, 0, 0xffff, address, NeighborSource.LEARNED);
+    const row = this.insert(network, 0, 0, 0xffff, address);
     if (row < 0) return -1;
+    this.source[row] = NeighborSource.LEARNED;
     this.state[row] = NeighborState.INCOMPLETE;
     this.stamp[row] = now;
     this.tries[row] = 1;
-    this.lists.append(List.ASKING, row);
+    this.asking.append(0, row);
+    this.opened.append(network, row);
+    this.incompleteCount++;
     return row;
   }
 
   /** A reachable row whose MAC is verified again while it stays in use. */
   startProbing(row: number, now: number): void {
-    this.lists.remove(List.LEARNED, row);
     this.state[row] = NeighborState.PROBING;
     this.stamp[row] = now;
     this.tries[row] = 1;
-    this.lists.append(List.ASKING, row);
+    this.asking.append(0, row);
   }
 
   /** The asking row whose last request is oldest, or −1. */
   oldestAsking(): number {
-    return this.lists.head[List.ASKING]!;
+    return this.asking.head[0]!;
   }
 
   askedAgain(row: number, now: number): void {
     this.stamp[row] = now;
     this.tries[row]!++;
-    this.lists.refresh(List.ASKING, row);
+    this.asking.refresh(0, row);
   }
 
   /**
    * Lets a packet wait for a row's MAC. @returns a slot that had to leave the queue for it (the oldest, or the
-   * packet itself when the total is reached), or −1.
+   * packet itself when its source or all together hold too many), or −1.
    */
   hold(row: number, slot: number): number {
     let evicted = -1;
     if (this.queueLength[row]! >= QUEUE_PER_ADDRESS) evicted = this.takeHeld(row);
     else if (this.waiting >= QUEUE_TOTAL) return slot;
+    else if (this.packets.heldFrom(this.packets.source[slot]!) > QUEUE_PER_SOURCE) return slot;
     this.packets.link[slot] = -1;
     if (this.queueHead[row]! < 0) this.queueHead[row] = slot;
     else this.packets.link[this.queueTail[row]!] = slot;
@@ -226,10 +246,8 @@ export class Neighbors {
 
   /** Forgets a row; its queue must be empty. */
   erase(row: number): void {
-    if (this.state[row] !== NeighborState.PERMANENT) {
-      this.lists.remove(this.listOf(row), row);
-      this.wire--;
-    }
+    if (this.state[row] === NeighborState.PERMANENT) this.permanentCount--;
+    this.unlink(row);
     const key = row * 5;
     const { keys } = this;
     this.index.remove(
@@ -248,28 +266,18 @@ export class Neighbors {
     return this.keys[row * 5]! >= 0;
   }
 
-  private listOf(row: number): List {
-    return this.state[row] === NeighborState.REACHABLE ? List.LEARNED : List.ASKING;
-  }
-
-  private create(
-    network: number,
-    w0: number,
-    w1: number,
-    w2: number,
-    w3: number,
-    source: NeighborSource,
-  ): number {
-    if (this.wire >= MAX_LEARNED) {
-      const oldest = this.lists.head[List.LEARNED]!;
-      if (oldest < 0) return -1;
-      this.erase(oldest);
+  /** Takes a row out of the lists and counts of its state. */
+  private unlink(row: number): void {
+    const state = this.state[row]!;
+    const network = this.network(row);
+    if (state === NeighborState.INCOMPLETE || state === NeighborState.PROBING) this.asking.remove(0, row);
+    if (state === NeighborState.INCOMPLETE) {
+      this.opened.remove(network, row);
+      this.incompleteCount--;
+    } else if (state !== NeighborState.PERMANENT) {
+      this.learned.remove(network, row);
+      this.learnedCount--;
     }
-    const row = this.insert(network, w0, w1, w2, w3);
-    if (row < 0) return -1;
-    this.wire++;
-    this.source[row] = source;
-    return row;
   }
 
   private insert(network: number, w0: number, w1: number, w2: number, w3: number): number {
@@ -290,4 +298,11 @@ export class Neighbors {
   private hash(network: number, w0: number, w1: number, w2: number, w3: number): number {
     return this.hasher.of5(network, w0, w1, w2, w3);
   }
+}
+
+/** The list with most rows. */
+function busiest(lists: Lists): number {
+  let most = 0;
+  for (let list = 1; list < NETWORKS; list++) if (lists.length[list]! > lists.length[most]!) most = list;
+  return most;
 }

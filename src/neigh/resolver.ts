@@ -45,6 +45,8 @@ export class Resolver {
       return row;
     }
     if (row < 0) {
+      const victim = neighbors.askVictim(network);
+      if (victim >= 0) this.fail(victim, now);
       row = neighbors.startAsking(network, address, now);
       if (row < 0) {
         this.packets.drop(slot, Drop.NEIGHBOR_PENDING_FULL);
@@ -98,6 +100,14 @@ export class Resolver {
         packets.drop(slot, Drop.NEIGHBOR_FAILED);
       }
     }
+    let kept = 0;
+    const { resumed } = this;
+    for (let i = 0; i < resumed.count; i++) {
+      const slot = resumed.slots[i]!;
+      if (packets.source[slot] === location) packets.drop(slot, Drop.NEIGHBOR_FAILED);
+      else resumed.slots[kept++] = slot;
+    }
+    resumed.count = kept;
   }
 
   /** Drops a row's waiting packets with an answer to their senders and forgets it. */

@@ -34,7 +34,6 @@ export class Decap {
       packets.source[slot] = UNDERLAY;
       packets.network[slot] = 0;
       packets.flags[slot] = Flag.TUNNEL;
-      packets.flow[slot] = 0;
       const reason = this.open(slot);
       packets.countReceived(slot);
       if (reason !== Drop.NONE) {

@@ -105,6 +105,7 @@ export class Inner {
   /** V26: a TCP frame larger than the overlay MTU is a Linux peer's unsegmented super-frame. */
   private restoreSuperFrame(slot: number, tcp: number, network: number): Drop {
     const { packets } = this;
+    if (packets.csumStart[slot] === 0) return Drop.NONE; // one large packet of a peer with a larger MTU (V16)
     const { view } = packets;
     const ip = packets.l3[slot]!;
     const isIpv4 = packets.etherType[slot] === EtherType.IPV4;
@@ -115,7 +116,6 @@ export class Inner {
     const segment = this.networks.mtu[network]! - (tcp - ip) - header;
     const isWhole = total === packets.length[slot]! - ETHERNET_BYTES;
     if (!isWhole || header < 20 || segment <= 0 || total <= tcp - ip + header) return Drop.BAD_OFFLOAD;
-    if (packets.csumStart[slot] === 0) return Drop.BAD_OFFLOAD;
     packets.gsoType[slot] = isIpv4 ? Gso.TCPV4 : Gso.TCPV6;
     packets.gsoSize[slot] = segment;
     packets.flags[slot]! |= Flag.SIZE_UNKNOWN;

@@ -7,12 +7,12 @@ import { ARP_FRAME_BYTES, writeArp } from '../wire/arp.ts';
 import { fold, pseudoSum4, sumBytes } from '../wire/checksum.ts';
 import { ETHERNET_BYTES, EtherType, GROUP_BIT, writeEthernet } from '../wire/ethernet.ts';
 import { ICMP_BYTES, Icmp, isIcmpError, Unreachable } from '../wire/icmp.ts';
-import { IPV4_BYTES, Ipv4, Protocol, writeIpv4 } from '../wire/ipv4.ts';
+import { IPV4_BYTES, Ipv4, incrementTtl, Protocol, writeIpv4 } from '../wire/ipv4.ts';
 import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
 import { Burst } from './burst.ts';
 import type { Egress } from './egress.ts';
 import type { IcmpBudget } from './icmp-budget.ts';
-import type { Packets } from './packets.ts';
+import { Flag, type Packets } from './packets.ts';
 import { parseFrame } from './parse.ts';
 
 /** Puts a packet back into the form its sender gave it, before it is quoted in an ICMP error. */
@@ -46,7 +46,7 @@ export class Originator {
     this.restorer = restorer;
   }
 
-  /** An ARP frame; `to` is a location, or −1 = forward by destination. */
+  /** An ARP frame; `to` is a location, or −1 = forward by destination. @returns false when there is no buffer. */
   arp(
     network: number,
     to: number,
@@ -59,9 +59,9 @@ export class Originator {
     targetHi: number,
     targetLo: number,
     targetIp: number,
-  ): void {
+  ): boolean {
     const slot = this.make(network, ARP_FRAME_BYTES);
-    if (slot < 0) return;
+    if (slot < 0) return false;
     const { view, start } = this.packets;
     writeArp(
       view,
@@ -77,6 +77,7 @@ export class Originator {
       targetIp,
     );
     this.send(slot, to);
+    return true;
   }
 
   /**
@@ -86,7 +87,8 @@ export class Originator {
    */
   icmpError(slot: number, type: number, code: number, rest: number, now: number): void {
     const { packets } = this;
-    if (packets.flow[slot]! > 0 && this.restorer?.restore(slot, now) === false) return;
+    const wasTranslated = (packets.flags[slot]! & Flag.TRANSLATED) !== 0;
+    if (wasTranslated && this.restorer?.restore(slot, now) === false) return;
     if (!this.mayComplain(slot)) return;
     const { view } = packets;
     const ip = packets.l3[slot]!;
@@ -108,6 +110,7 @@ export class Originator {
     view.setInt32(icmp, (type << 24) | (code << 16));
     view.setInt32(icmp + 4, rest);
     packets.bytes.copyWithin(icmp + ICMP_BYTES, ip, ip + quoted);
+    if ((packets.flags[slot]! & Flag.ROUTED) !== 0) incrementTtl(view, icmp + ICMP_BYTES); // as its sender knows it
     view.setUint16(icmp + 2, ~fold(sumBytes(view, icmp, ICMP_BYTES + quoted)) & 0xffff);
     this.send(made, packets.source[slot]!);
   }
@@ -135,7 +138,7 @@ export class Originator {
       view.setInt32(out + Tcp.DATA_OFFSET, 0x50040000);
     } else {
       const header = (view.getUint8(tcp + Tcp.DATA_OFFSET) >>> 4) << 2;
-      const data = view.getUint16(ip + Ipv4.TOTAL_LENGTH) - (tcp - ip) - header;
+      const data = Math.max(0, view.getUint16(ip + Ipv4.TOTAL_LENGTH) - (tcp - ip) - header);
       const used = data + ((flags & TcpFlag.SYN) !== 0 ? 1 : 0) + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
       view.setInt32(out + Tcp.SEQUENCE, 0);
       view.setInt32(out + Tcp.ACKNOWLEDGMENT, (view.getInt32(tcp + Tcp.SEQUENCE) + used) | 0);
@@ -161,7 +164,6 @@ export class Originator {
     packets.network[slot] = network;
     packets.source[slot] = GATEWAY;
     packets.flags[slot] = 0;
-    packets.flow[slot] = 0;
     packets.csumStart[slot] = 0;
     packets.csumOffset[slot] = 0;
     packets.gsoType[slot] = 0;

@@ -20,8 +20,10 @@ export const enum Flag {
   LOCAL_ONLY = 64,
   /** The VXLAN header stands in front of the frame. */
   ENCAPSULATED = 128,
+  /** One end was rewritten by its flow; an ICMP error must quote it as it was. */
+  TRANSLATED = 256,
   /** A super-frame whose sender did not say how large its segments are (V26): any smaller size is as right. */
-  SIZE_UNKNOWN = 256,
+  SIZE_UNKNOWN = 512,
 }
 
 /**
@@ -59,8 +61,6 @@ export class Packets {
   readonly l3 = this.column();
   readonly l4 = this.column();
   readonly protocol = this.column();
-  /** Flow whose DNAT this packet went through, row + 1; 0 = none. */
-  readonly flow = this.column();
   /** Next slot of a waiting queue (neigh/neighbors.ts). */
   readonly link = this.column();
 
@@ -130,6 +130,12 @@ export class Packets {
     this.values[this.source[slot]! * COUNTER_FIELDS + Counter.HELD]! += change;
   }
 
+  /** Packets of a location that wait now. */
+  heldFrom(location: number): number {
+    return this.values[location * COUNTER_FIELDS + Counter.HELD]!;
+  }
+
+  /** Counts a frame of the daemon's own that could not be made. */
   countLost(reason: Drop): void {
     this.values[GATEWAY * COUNTER_FIELDS + Counter.RX]!++;
     this.drops[GATEWAY * Drop.COUNT + reason]!++;

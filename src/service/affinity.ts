@@ -121,11 +121,9 @@ export class Affinities {
     this.rows.give(row);
   }
 
-  /** Forgets a service's rows whose backend is not kept (S27); cold. */
-  forget(service: number, isKept: (row: number) => boolean): void {
-    for (let row = 0; row < this.rows.extent; row++) {
-      if (this.keys[row * KEY_WORDS + 1] === service && this.isUsed(row) && !isKept(row)) this.remove(row);
-    }
+  /** Forgets rows that are not kept; one pass over all, cold. */
+  forget(isKept: (row: number) => boolean): void {
+    for (let row = 0; row < this.rows.extent; row++) if (this.isUsed(row) && !isKept(row)) this.remove(row);
   }
 
   /** Removes rows older than any timeout can be, oldest first; so a stamp never wraps. */

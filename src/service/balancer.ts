@@ -2,10 +2,10 @@ import type { Affinities } from './affinity.ts';
 import { BACKEND_WORDS, type Services } from './services.ts';
 
 /**
- * Chooses a backend for a new flow: the client's affinity if it has one, else round robin (S24, S26, S27).
- * @returns an index into the service's backends; there must be at least one.
+ * The backend a client's affinity names (S26, S27).
+ * @returns an index into the service's backends; −1 when it has none, it is too old, or its backend has left.
  */
-export function chooseBackend(
+export function affineBackend(
   services: Services,
   affinities: Affinities,
   service: number,
@@ -13,19 +13,11 @@ export function chooseBackend(
   client: number,
   now: number,
 ): number {
-  const backends = services.backends[service]!;
   const timeout = services.affinity[service]!;
-  if (timeout !== 0) {
-    const row = affinities.find(network, service, 0, 0, 0xffff, client);
-    if (row >= 0 && ((now - affinities.stamp[row]!) | 0) < timeout) {
-      const index = indexOf(backends, affinities.backend, row * BACKEND_WORDS);
-      if (index >= 0) return index;
-    }
-  }
-  const count = backends.length / BACKEND_WORDS;
-  const index = services.next[service]! % count;
-  services.next[service] = index + 1 === count ? 0 : index + 1;
-  return index;
+  if (timeout === 0) return -1;
+  const row = affinities.find(network, service, 0, 0, 0xffff, client);
+  if (row < 0 || ((now - affinities.stamp[row]!) | 0) >= timeout) return -1;
+  return indexOf(services.backends[service]!, affinities.backend, row * BACKEND_WORDS);
 }
 
 /** Index of the backend at `at` of `from` among `backends`, or −1. */

@@ -24,6 +24,8 @@ export class Services {
   readonly names: string[] = [];
   /** [id][n × BACKEND_WORDS] */
   readonly backends: Int32Array[] = [];
+  /** [id][n × 4]: addresses of serving endpoints. */
+  private readonly serving: Int32Array[] = [];
   /** Every VIP in use → number of service ports on it; to know an undefined port from a foreign address (S15). */
   private readonly vips = new VipSet();
 
@@ -48,6 +50,9 @@ export class Services {
     this.affinity[config.id] = config.affinity;
     this.names[config.id] = config.name;
     this.backends[config.id] = Int32Array.from(config.backends.flatMap((b) => [...b.address, b.port]));
+    this.serving[config.id] = Int32Array.from(
+      (config.serving ?? config.backends.map((b) => b.address)).flat(),
+    );
     // S24: the index survives a change of backends, modulo their number.
     this.next[config.id] = config.backends.length === 0 ? 0 : this.next[config.id]! % config.backends.length;
   }
@@ -58,6 +63,7 @@ export class Services {
     this.generation[id]!++;
     this.next[id] = 0;
     this.backends[id] = new Int32Array(0);
+    this.serving[id] = new Int32Array(0);
   }
 
   /** @returns a service id, or −1. */
@@ -85,6 +91,25 @@ export class Services {
 
   isVip4(address: number): boolean {
     return this.vips.has4(address);
+  }
+
+  /**
+   * May a UDP flow to this endpoint stay? Yes to a backend, and to an address that still serves and has no other port
+   * now (S31, S33). A service without any serving endpoint keeps its flows (S32).
+   */
+  serves(id: number, w0: number, w1: number, w2: number, w3: number, port: number): boolean {
+    const serving = this.serving[id]!;
+    if (serving.length === 0 || this.hasBackend(id, w0, w1, w2, w3, port)) return true;
+    const backends = this.backends[id]!;
+    for (let i = 0; i < backends.length; i += BACKEND_WORDS) {
+      if (backends[i + 3] === w3 && backends[i + 2] === w2 && backends[i + 1] === w1 && backends[i] === w0)
+        return false;
+    }
+    for (let i = 0; i < serving.length; i += 4) {
+      if (serving[i + 3] === w3 && serving[i + 2] === w2 && serving[i + 1] === w1 && serving[i] === w0)
+        return true;
+    }
+    return false;
   }
 
   /** Does the service have this backend? */

@@ -12,9 +12,13 @@ import { Icmp, Unreachable } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import type { Affinities } from './affinity.ts';
-import { chooseBackend } from './balancer.ts';
+import { affineBackend } from './balancer.ts';
 import { End, rewrite4 } from './rewrite.ts';
 import { BACKEND_WORDS, type Services } from './services.ts';
+
+/** What `firstFit` answers when there is none. */
+const NO_ROUTE = -1;
+const CLASH = -2;
 
 /**
  * Services: packets to a VIP become packets to a backend, and replies get the VIP back (N1–N6, S15–S24).
@@ -61,23 +65,25 @@ export class Translate implements Restorer {
     burst.count = kept;
   }
 
-  /** Undoes the DNAT of a packet that is about to be dropped and quoted, if its flow still lives. */
+  /** Gives a translated packet the ends it came with, before it is dropped and quoted, if its flow still lives. */
   restore(slot: number, now: number): boolean {
     const { flows, packets, tuple, reply } = this;
-    packets.flow[slot] = 0;
+    packets.flags[slot]! &= ~Flag.TRANSLATED;
     readTuple4(packets, slot, tuple);
     reply.set(tuple);
     reply[Word.PORTS] = (tuple[Word.PORTS]! << 16) | (tuple[Word.PORTS]! >>> 16);
     reply[Word.SOURCE] = tuple[Word.DESTINATION]!;
     reply[Word.DESTINATION] = tuple[Word.SOURCE]!;
-    const found = flows.find(reply, flows.hash(reply), now);
-    if (found < 0 || (found & 1) !== REPLY) return false;
-    const row = found >> 1;
-    const id = row * 2 + ORIGINAL;
-    const ports = flows.word(id, Word.PORTS);
-    rewrite4(packets, slot, End.DESTINATION, flows.word(id, Word.DESTINATION), ports & 0xffff);
-    if (flows.hairpin[row] === 1)
-      rewrite4(packets, slot, End.SOURCE, flows.word(id, Word.SOURCE), ports >>> 16);
+    const back = flows.find(reply, flows.hash(reply), now);
+    if (back < 0) return false;
+    // What answers this packet is the reverse of what it was before: the flow's other tuple.
+    const came = back ^ 1;
+    const ports = flows.word(came, Word.PORTS);
+    const isHairpin = flows.hairpin[back >> 1] === 1;
+    if (isHairpin || (came & 1) === ORIGINAL)
+      rewrite4(packets, slot, End.DESTINATION, flows.word(came, Word.DESTINATION), ports & 0xffff);
+    if (isHairpin || (came & 1) === REPLY)
+      rewrite4(packets, slot, End.SOURCE, flows.word(came, Word.SOURCE), ports >>> 16);
     return true;
   }
 
@@ -133,11 +139,11 @@ export class Translate implements Restorer {
     // The far end as the other tuple knows it: its source is what this direction must be sent to, and vice versa.
     const other = row * 2 + (direction ^ 1);
     const ports = flows.word(other, Word.PORTS);
+    packets.flags[slot]! |= Flag.TRANSLATED;
     if (direction === ORIGINAL) {
       rewrite4(packets, slot, End.DESTINATION, flows.word(other, Word.SOURCE), ports >>> 16);
       if (flows.hairpin[row] === 1)
         rewrite4(packets, slot, End.SOURCE, flows.word(other, Word.DESTINATION), ports & 0xffff);
-      packets.flow[slot] = row + 1;
     } else {
       rewrite4(packets, slot, End.SOURCE, flows.word(other, Word.DESTINATION), ports & 0xffff);
       if (flows.hairpin[row] === 1)
@@ -190,6 +196,7 @@ export class Translate implements Restorer {
   private open(slot: number, protocol: number, now: number): boolean {
     const { packets, services, tuple } = this;
     this.lastId = -1; // adding a flow may evict another
+    if ((packets.flags[slot]! & Flag.TUNNEL) !== 0) return true; // N1: a service is the client's host's business
     const address = tuple[Word.DESTINATION]!;
     const service = services.find(0, 0, 0xffff, address, protocol, tuple[Word.PORTS]! & 0xffff);
     if (service < 0) {
@@ -217,14 +224,13 @@ export class Translate implements Restorer {
     const client = tuple[Word.SOURCE]!;
     const backends = services.backends[service]!;
     const count = backends.length / BACKEND_WORDS;
-    let index = chooseBackend(services, affinities, service, network, client, now);
-    let tries = 0;
-    while (!this.fitReply(network, backends, index * BACKEND_WORDS, now)) {
-      if (++tries === count) {
-        packets.drop(slot, Drop.FLOW_CLASH);
-        return -1;
-      }
-      index = index + 1 === count ? 0 : index + 1;
+    const affine = affineBackend(services, affinities, service, network, client, now);
+    const first = affine >= 0 ? affine : services.next[service]! % count;
+    const index = this.firstFit(network, backends, first, now);
+    if (index < 0) {
+      if (index === NO_ROUTE) this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
+      packets.drop(slot, index === NO_ROUTE ? Drop.NO_ROUTE : Drop.FLOW_CLASH);
+      return -1;
     }
     const state = protocol === Protocol.TCP ? TcpState.SYN_SENT : UdpState.UNREPLIED;
     const row = flows.add(tuple, this.reply, state, now);
@@ -233,6 +239,7 @@ export class Translate implements Restorer {
       packets.drop(slot, Drop.FLOW_TABLE_FULL); // N22
       return -1;
     }
+    if (affine < 0) services.next[service] = index + 1 === count ? 0 : index + 1; // S24
     flows.service[row] = service;
     flows.generation[row] = services.generation[service]!;
     flows.hairpin[row] = backends[index * BACKEND_WORDS + 3] === client ? 1 : 0;
@@ -244,6 +251,24 @@ export class Translate implements Restorer {
       affinities.remember(network, service, 0, 0, 0xffff, client, backends, index * BACKEND_WORDS, now);
     }
     return row;
+  }
+
+  /**
+   * From `first` on, the first backend this client can reach by a tuple of its own; `reply` is filled for it.
+   * @returns its index, NO_ROUTE when none is in the client's network, CLASH when every tuple is taken.
+   */
+  private firstFit(network: number, backends: Int32Array, first: number, now: number): number {
+    const count = backends.length / BACKEND_WORDS;
+    let failure = NO_ROUTE;
+    for (let tries = 0, index = first; tries < count; tries++) {
+      const at = index * BACKEND_WORDS;
+      if (this.networks.subnet4(network, backends[at + 3]!) >= 0) {
+        if (this.fitReply(network, backends, at, now)) return index;
+        failure = CLASH;
+      }
+      index = index + 1 === count ? 0 : index + 1;
+    }
+    return failure;
   }
 
   /** Fills `reply` for a backend. @returns false when another flow already has that reply tuple (N4). */

@@ -41,7 +41,10 @@ export class HashIndex {
   remove(hash: number, row: number): void {
     const { slots, hashes, mask } = this;
     let hole = hash & mask;
-    while (slots[hole] !== row + 1) hole = (hole + 1) & mask;
+    while (slots[hole] !== row + 1) {
+      if (slots[hole] === 0) throw new Error(`row ${row} is not in the index`);
+      hole = (hole + 1) & mask;
+    }
     for (let at = (hole + 1) & mask; slots[at] !== 0; at = (at + 1) & mask) {
       // An entry may fill the hole only if its home position is not between the hole and itself.
       if (((at - hashes[at]!) & mask) >= ((at - hole) & mask)) {

@@ -26,7 +26,7 @@ export const enum Counter {
   TX_BYTES,
   /** Frames from this location waiting for a neighbour now. */
   HELD,
-  /** Monotonic ms (as control[NOW]) when the last frame came from here; 0 = never. */
+  /** Peers: monotonic ms (as control[NOW]) of the last datagram; 0 = never. */
   LAST_RX,
   FIELDS,
 }
@@ -58,9 +58,7 @@ export class Counters {
 }
 
 export const enum Global {
-  POLLS = 0,
-  BURSTS,
-  MAC_MOVES,
+  MAC_MOVES = 0,
   FDB_EVICTIONS,
   RESERVED_BITS_SEEN,
   FLOWS,

@@ -56,11 +56,16 @@ export function writeIpv4(
 }
 
 /** N7: TTL − 1 with the checksum updated incrementally. */
-export function decrementTtl(view: DataView, ip: number): void {
+export const decrementTtl = (view: DataView, ip: number): void => addToTtl(view, ip, -0x0100);
+
+/** Takes back a decrement. */
+export const incrementTtl = (view: DataView, ip: number): void => addToTtl(view, ip, 0x0100);
+
+function addToTtl(view: DataView, ip: number, change: number): void {
   const word = view.getUint16(ip + Ipv4.TTL);
-  view.setUint16(ip + Ipv4.TTL, word - 0x0100);
+  view.setUint16(ip + Ipv4.TTL, word + change);
   const field = view.getUint16(ip + Ipv4.CHECKSUM);
-  view.setUint16(ip + Ipv4.CHECKSUM, updateField(field, deltaHalf(word, word - 0x0100)));
+  view.setUint16(ip + Ipv4.CHECKSUM, updateField(field, deltaHalf(word, word + change)));
 }
 
 /** Sets TOS bits, checksum updated incrementally. */

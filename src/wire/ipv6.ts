@@ -16,6 +16,14 @@ export const enum Ipv6 {
   DESTINATION = 24,
 }
 
+/** Next-header values of extension headers that are walked (RFC 8200 §4). */
+export const enum Extension {
+  HOP_BY_HOP = 0,
+  ROUTING = 43,
+  FRAGMENT = 44,
+  DESTINATION = 60,
+}
+
 /** Traffic class: DSCP and ECN. */
 export const trafficClass = (view: DataView, ip: number): number => (view.getUint16(ip) >>> 4) & 0xff;
 

@@ -147,7 +147,9 @@ const ROWS: readonly Row[] = [
     reason: 'BAD_OFFLOAD',
     provoke: (f) => {
       const packet = tcp({ from: IPS.far, to: IPS.b, sport: 1, dport: 2, payload: Array(3000).fill(1) });
-      f.fromPeer('p', ethernet({ src: MACS.far, dst: MACS.b }, packet));
+      // The checksum field as a sender leaves it to its card: 10.77.0.21 + 10.77.0.12 + 6 + 3020, folded.
+      packet.splice(36, 2, 0x20, 0x8d);
+      f.fromPeer('p', Uint8Array.from([...ethernet({ src: MACS.far, dst: MACS.b }, packet), 0]));
     },
   },
   { reason: 'GATEWAY_UNHANDLED', provoke: (f) => f.from('a', plain(MACS.gateway)) },
@@ -211,17 +213,18 @@ const ROWS: readonly Row[] = [
     },
   },
   {
-    // More announcements at once than there are buffers.
+    // Every buffer is taken but the one the question came in.
     reason: 'NO_BUFFER',
-    count: 76,
     provoke: (f) => {
-      const addresses = Array.from({ length: 1100 }, (_, n) => address4(`10.78.${n >>> 8}.${n & 255}`));
-      f.dataplane.apply([
-        ...[2, 3, 4].map((id): Op => ({ op: 'remove-port', id })),
-        ...[1024, 1025].map((id): Op => ({ op: 'remove-peer', id })),
-        { op: 'port', port: port('a', { addresses }) },
-      ]);
-      f.advance(100);
+      const { packets } = f.dataplane.pipeline;
+      const taken = Array.from({ length: 1023 }, () => packets.allocate());
+      f.card.receive({
+        device: 10,
+        bytes: arp({ op: 'request', senderMac: MACS.a, senderIp: IPS.a, targetIp: IPS.gateway }),
+      });
+      f.dataplane.turn();
+      for (const slot of taken) packets.release(slot);
+      f.settle();
     },
   },
   { reason: 'TX_BUSY', provoke: refusing(TxStatus.BUSY) },

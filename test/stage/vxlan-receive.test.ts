@@ -316,13 +316,21 @@ describe('a kernel peer’s unfinished frames', () => {
   });
 
   it.each([
-    ['a complete checksum', (frame: Uint8Array) => frame.set([frame[50]! ^ 1], 50)],
-    ['an IP length below the frame', (frame: Uint8Array) => frame.set([0x10, 0], 16)],
-    ['a TCP header shorter than TCP', (frame: Uint8Array) => frame.set([0x40], 46)],
+    ['bytes behind the packet', (frame: Uint8Array) => Uint8Array.from([...frame, 0])],
+    ['a TCP header shorter than TCP', (frame: Uint8Array) => frame.with(46, 0x40)],
   ])('V26: %s makes an oversized frame no super-frame', (_, mutate) => {
     const fabric = new Fabric();
-    expect(fabric.fromPeer('p', superFrame(5000, mutate))).toEqual([]);
+    expect(fabric.fromPeer('p', mutate(superFrame(5000)))).toEqual([]);
     expect(fabric.drops()).toEqual({ BAD_OFFLOAD: 1 });
+  });
+
+  it('V16, V26: with a complete checksum it is one large packet, whose sender is told what fits', () => {
+    const fabric = new Fabric();
+    const frame = superFrame(1460);
+    const sent = fabric.fromPeer('p', frame.with(50, frame[50]! ^ 1));
+    expect(fabric.drops()).toEqual({ TOO_BIG: 1 });
+    expect(sent.map(({ to }) => to)).toEqual(['p']);
+    expect(readIpv4(sent[0]!.frame).icmp).toBe('3/4');
   });
 
   it('V26: small TCP and UDP frames with a partial checksum are marked so', () => {

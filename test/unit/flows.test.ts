@@ -39,14 +39,14 @@ interface Row {
 class Model {
   rows: Row[] = [];
   evicted = 0;
-  constructor(public capacity: number) {}
+  constructor(public limit: number) {}
 
   live(now: number): Row[] {
     return this.rows.filter((row) => row.expires > now);
   }
 
   add(id: number, state: State, now: number): boolean {
-    if (this.rows.length >= this.capacity) {
+    if (this.rows.length >= this.limit) {
       const victims = this.rows.filter((row) => STATES[row.state].class < 3);
       const first = Math.min(...victims.map((row) => STATES[row.state].class));
       const victim = victims.find((row) => STATES[row.state].class === first);
@@ -127,7 +127,7 @@ describe('the flow table', () => {
             model.rows = model.live(now);
           } else if (step.kind === 'resize') {
             flows.resize(step.to);
-            model.capacity = Math.max(step.to, model.rows.length);
+            model.limit = step.to;
             // A resize puts kept classes behind the others; the order within each is what counts.
             model.rows.sort((a, b) => STATES[a.state].class - STATES[b.state].class);
           } else {
@@ -220,7 +220,7 @@ describe('the flow table', () => {
       flows.traffic.set([id, 1, 2, 3], row * 4);
     }
     flows.resize(1000);
-    expect([flows.capacity, flows.count, flows.created]).toEqual([1000, 4, 4]);
+    expect([flows.limit, flows.count, flows.created]).toEqual([1000, 4, 4]);
     for (let id = 0; id < 4; id++) {
       const tuple = tuples(id)[1];
       const row = flows.find(tuple, flows.hash(tuple), 5) >> 1;
@@ -235,6 +235,6 @@ describe('the flow table', () => {
       expect([...flows.traffic.subarray(row * 4, row * 4 + 4)]).toEqual([id, 1, 2, 3]);
     }
     flows.resize(2);
-    expect(flows.capacity).toBe(4);
+    expect([flows.limit, flows.count]).toEqual([2, 4]);
   });
 });
