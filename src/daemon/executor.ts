@@ -86,7 +86,13 @@ export class Executor {
       undo.push(() => this.#forget([...added.addTaps, ...added.addUnderlays].map((a) => a.device)));
       await this.#dataplane.apply({ ...added, remove }, ops);
     } catch (error) {
-      for (const step of undo.reverse()) await step();
+      for (const step of undo.reverse()) {
+        try {
+          await step();
+        } catch {
+          // The other steps must be taken all the same; what is told is why the plan failed.
+        }
+      }
       throw error;
     }
     for (const port of plan.removePorts) this.#closeTap(port.config.device);
@@ -105,6 +111,23 @@ export class Executor {
     if (!this.#taps.has(device)) return;
     await this.#dataplane.apply({ ...NO_ADDITIONS, remove: [device] }, []);
     this.#closeTap(device);
+  }
+
+  /**
+   * The same on the card's word, which may be old: it was about the device this port had then. The worker
+   * knows what it has now, and refuses to let go of one that works.
+   * @returns whether it was let go
+   */
+  async dropIfGone(port: PortPlan): Promise<boolean> {
+    const { device } = port.config;
+    if (!this.#taps.has(device)) return false;
+    try {
+      await this.#dataplane.apply({ ...NO_ADDITIONS, remove: [], removeIfGone: [device] }, []);
+    } catch {
+      return false;
+    }
+    this.#closeTap(device);
+    return true;
   }
 
   /** Makes a dropped port again. @throws DeviceFailure; it stays dropped */

@@ -1,6 +1,6 @@
 /** What the kernel refused, as a line that names the resource and says what to do. */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { problemIn } from '../control/problem.ts';
 import type { PortPlan, Problem, Resource, UnderlayPlan } from '../control/types.ts';
 
@@ -25,9 +25,23 @@ export function preflight(ports: readonly PortPlan[], resources: readonly Resour
   if (ports.length > 0 && !existsSync('/dev/net/tun')) {
     return [locatePort(ports[0]!, resources, '', NO_TUN)];
   }
-  return ports
-    .filter((port) => port.tap.netns !== null && !existsSync(port.tap.netns))
-    .map((port) => locatePort(port, resources, 'spec.netns', noNamespace(port.tap.netns!)));
+  return ports.flatMap((port) => {
+    const message = port.tap.netns === null ? null : unreachable(port.tap.netns);
+    return message === null ? [] : [locatePort(port, resources, 'spec.netns', message)];
+  });
+}
+
+/** Why a namespace cannot be entered, as far as its path tells; null when nothing speaks against it. */
+function unreachable(netns: string): string | null {
+  try {
+    statSync(netns);
+    return null;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EACCES' && code !== 'EPERM') return noNamespace(netns);
+    const right = netns.startsWith('/proc/') ? 'CAP_SYS_PTRACE' : 'root';
+    return `permission denied for namespace ${netns}; the daemon needs ${right} to see it`;
+  }
 }
 
 export async function explain(failure: DeviceFailure, resources: readonly Resource[]): Promise<Problem> {

@@ -121,7 +121,7 @@ export class Manager {
   portGone(location: number): Promise<void> {
     return this.#enqueue(async () => {
       const port = this.#generation?.ports.find((p) => p.config.id === location);
-      if (port && !this.isGone(port)) await this.#drop(port);
+      if (port && (await this.#executor.dropIfGone(port))) this.#warnGone(port);
     });
   }
 
@@ -158,6 +158,10 @@ export class Manager {
 
   async #drop(port: PortPlan): Promise<void> {
     await this.#executor.drop(port);
+    this.#warnGone(port);
+  }
+
+  #warnGone(port: PortPlan): void {
     const { name } = port.config;
     const { netns } = port.tap;
     this.#options.log.warn({ port: name, netns }, 'port gone: its namespace or device vanished');
@@ -191,9 +195,9 @@ export class Manager {
     );
     const found = [...warnings, ...checked.warnings, ...mtuWarnings(resources, this.#facts)];
     const lines = found.map(formatProblem);
-    if (dryRun) return { changes, warnings: lines };
-    await this.#dropStranded();
+    if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, resources));
+    if (dryRun) return { changes, warnings: lines };
     try {
       await this.#executor.run(
         plan,

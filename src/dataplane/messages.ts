@@ -10,6 +10,8 @@ export interface DeviceChanges {
     readonly tx: readonly number[];
   }[];
   readonly remove: readonly number[];
+  /** Let go only if their kernel device vanished; when one of them did not, the transaction is refused. */
+  readonly removeIfGone?: readonly number[];
 }
 
 export type ToWorker =

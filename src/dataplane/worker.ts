@@ -54,11 +54,14 @@ function handle(message: Exclude<ToWorker, { type: 'stop' }>): void {
     say({ type: 'dump', id: message.id, rows: dump(dataplane, message.what) });
     return;
   }
-  const { addTaps, addUnderlays, remove } = message.devices;
+  const { addTaps, addUnderlays, remove, removeIfGone = [] } = message.devices;
+  for (const device of removeIfGone) {
+    if (devices[device] !== DeviceState.GONE) throw new Error(`device ${device} is not gone`);
+  }
   for (const { device, fd } of addTaps) card.addTap(device, fd);
   for (const { device, rx, tx } of addUnderlays) card.addUnderlay(device, rx, [...tx]);
   dataplane.apply(message.ops);
-  for (const device of remove) card.remove(device);
+  for (const device of [...remove, ...removeIfGone]) card.remove(device);
   say({ type: 'applied', id: message.id });
 }
 

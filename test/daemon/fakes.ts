@@ -70,6 +70,8 @@ export class FakeKernel implements Kernel {
 export class FakeDataplane implements Dataplane {
   /** Devices it holds, with the descriptor. */
   readonly devices = new Map<number, number>();
+  /** Devices whose kernel device vanished. */
+  readonly gone = new Set<number>();
   readonly ops: Op[] = [];
   readonly dumps: Partial<Record<DumpKind, readonly unknown[]>> = {};
   /** Refuses the next transaction for which this is true. */
@@ -82,6 +84,10 @@ export class FakeDataplane implements Dataplane {
     if (this.refuse(devices, ops)) {
       this.refuse = () => false;
       throw new Error('refused by the test');
+    }
+    for (const device of devices.removeIfGone ?? []) {
+      if (!this.gone.has(device)) throw new Error(`device ${device} is not gone`);
+      this.devices.delete(device);
     }
     for (const { device, fd } of devices.addTaps) this.#add(device, fd);
     for (const { device, rx } of devices.addUnderlays) this.#add(device, rx);

@@ -1,5 +1,6 @@
 /** Transactions against the real kernel: TAPs in namespaces of this test, one UDP socket on loopback. */
 import { createSocket } from 'node:dgram';
+import { rmSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { loadNative } from '../../src/card/native.ts';
 import type { Kernel } from '../../src/daemon/executor.ts';
@@ -103,6 +104,25 @@ describe.skipIf(!CAN_NAMESPACES)('with the real kernel', () => {
       expect(links(ns)).toEqual([]);
     } finally {
       await new Promise<void>((resolve) => blocker.close(resolve));
+    }
+  });
+
+  it('a name whose namespace is lost says how to make it again', async () => {
+    const [name, udp] = [`twd${process.pid}-stale`, await freePort()];
+    writeFileSync(`/run/netns/${name}`, '');
+    try {
+      const all = source('f', HOST, network('blue', 42, udp), port('web', '10.77.0.11', name, 'eth0'));
+      const error = await open()
+        .load([all])
+        .catch((e: unknown) => e);
+      expect((error as Rejected).errors).toEqual([
+        expect.stringContaining(
+          `/run/netns/${name} is not a network namespace; ` +
+            `make it again with: ip netns del ${name} && ip netns add ${name}`,
+        ),
+      ]);
+    } finally {
+      rmSync(`/run/netns/${name}`);
     }
   });
 

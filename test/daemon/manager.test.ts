@@ -59,6 +59,14 @@ describe('a transaction', () => {
     expect(manager.find('Port', '', 'db')).toBeUndefined();
   });
 
+  it('a dry run refuses what the real one would', async () => {
+    await manager.load([base]);
+    const lost = source('db.yaml', port('db', '10.77.0.12', 'twill-no-such'));
+    const errors = await rejection(manager.apply([lost], true));
+    expect(errors).toEqual([expect.stringContaining('namespace /run/netns/twill-no-such does not exist')]);
+    expect(kernel.names()).toEqual(RUNNING);
+  });
+
   it('P35: refuses one object defined twice', async () => {
     await manager.load([base]);
     const errors = await rejection(
@@ -224,6 +232,13 @@ describe('what the kernel refuses is explained', () => {
     });
   }
 
+  it('a path that is no network namespace', async () => {
+    const error = Object.assign(errno('EINVAL'), { syscall: 'setns /proc/self/ns/net' });
+    kernel.failures.set('tap /proc/self/ns/net if-web', error);
+    const [line] = await rejection(manager.load([base]));
+    expect(line).toMatch(/spec\.netns: .* is not a network namespace; give the name or path of one$/);
+  });
+
   it.skipIf(!existsSync('/dev/net/tun'))(
     'namespaces that do not exist, all of them before anything is made',
     async () => {
@@ -243,7 +258,9 @@ describe('a port whose device vanished', () => {
   const goneWeb = async () => {
     await manager.load([base]);
     const [plan] = manager.generation!.ports;
+    dataplane.gone.add(plan!.config.device);
     await manager.portGone(plan!.config.id);
+    dataplane.gone.clear();
     return plan!;
   };
 
@@ -252,6 +269,16 @@ describe('a port whose device vanished', () => {
     expect(manager.isGone(plan)).toBe(true);
     expect(kernel.names()).toEqual(['udp 192.0.2.1:4789']);
     expect(dataplane.devices.size).toBe(1);
+  });
+
+  it('a late word of its predecessor takes down nothing', async () => {
+    await manager.load([base]);
+    await manager.apply([source('moved', port('web', '10.77.0.99'))]);
+    const [plan] = manager.generation!.ports;
+    await manager.portGone(plan!.config.id);
+    expect(manager.isGone(plan!)).toBe(false);
+    expect(kernel.names()).toEqual(RUNNING);
+    expect(dataplane.devices.size).toBe(2);
   });
 
   it('comes back with the next apply, even of an unchanged resource', async () => {
