@@ -13,6 +13,16 @@ export const enum FdbKind {
   LOCAL = 2,
 }
 
+/** One entry, for people. `age` in ms. */
+export interface FdbEntry {
+  readonly hi: number;
+  readonly lo: number;
+  readonly location: number;
+  readonly kind: FdbKind;
+  readonly age: number;
+  readonly moves: number;
+}
+
 /** What `learn` did. */
 export const enum Learned {
   KNOWN = 0,
@@ -155,21 +165,18 @@ export class Fdb {
     return this.lists.length[location]!;
   }
 
-  /** Visits live entries (cold). */
-  forEach(
-    now: number,
-    visit: (hi: number, lo: number, location: number, kind: FdbKind, ageMs: number, moves: number) => void,
-  ): void {
+  /** Live entries; cold. */
+  *entries(now: number): Generator<FdbEntry> {
     for (let row = 0; row < this.rows.extent; row++) {
       if (this.location[row]! < 0 || this.isExpired(row, now)) continue;
-      visit(
-        this.hi[row]!,
-        this.lo[row]!,
-        this.location[row]!,
-        this.kind[row]!,
-        (now - this.stamp[row]!) | 0,
-        this.moves[row]!,
-      );
+      yield {
+        hi: this.hi[row]!,
+        lo: this.lo[row]!,
+        location: this.location[row]!,
+        kind: this.kind[row]!,
+        age: (now - this.stamp[row]!) | 0,
+        moves: this.moves[row]!,
+      };
     }
   }
 

@@ -48,6 +48,8 @@ export interface DataplaneOptions {
 }
 
 interface Pending {
+  /** Of a listing that comes in slices. */
+  readonly rows: unknown[];
   readonly resolve: (rows: readonly unknown[]) => void;
   readonly reject: (error: Error) => void;
 }
@@ -135,7 +137,7 @@ export class DataplaneProxy implements Dataplane {
       return Promise.reject(this.#dead ?? new Error('the daemon is stopping'));
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
+      this.#pending.set(id, { rows: [], resolve, reject });
       this.#post(message(id));
     });
   }
@@ -152,9 +154,13 @@ export class DataplaneProxy implements Dataplane {
       return;
     }
     const pending = this.#pending.get(message.id);
+    if (message.type === 'dump') {
+      for (const row of message.rows) pending?.rows.push(row);
+      if (message.more) return;
+    }
     this.#pending.delete(message.id);
     if (message.type === 'failed') pending?.reject(new Error(message.message));
-    else pending?.resolve(message.type === 'dump' ? message.rows : []);
+    else pending?.resolve(pending.rows);
   }
 
   #crashed(error: Error): void {

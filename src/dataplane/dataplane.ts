@@ -13,6 +13,13 @@ import { Pipeline } from './pipeline.ts';
 const sameMac = (a: { hi: number; lo: number }, b: { hi: number; lo: number }): boolean =>
   a.hi === b.hi && a.lo === b.lo;
 
+/** The switch is in no state anybody asked for and must not go on. */
+export class HalfApplied extends Error {
+  constructor(cause: unknown) {
+    super(`a change failed half-way: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
 /** Must what was learned from the port before be forgotten? */
 const isAnotherSource = (old: PortConfig, next: PortConfig): boolean =>
   old.network !== next.network || old.antiSpoof !== next.antiSpoof || !sameMac(old.mac, next.mac);
@@ -52,12 +59,17 @@ export class Dataplane {
   /**
    * Applies one transaction. The host comes first: it alone may fail (memory for the flow table), and then nothing
    * has changed.
+   * @throws RangeError as said; HalfApplied when the rest failed, which only a fault of the control plane can cause.
    */
   apply(ops: readonly Op[]): void {
     for (const op of ops) if (op.op === 'host') this.applyOne(op);
-    for (const op of ops) if (op.op !== 'host') this.applyOne(op);
-    this.rebuild();
-    this.forgetStale();
+    try {
+      for (const op of ops) if (op.op !== 'host') this.applyOne(op);
+      this.rebuild();
+      this.forgetStale();
+    } catch (cause) {
+      throw new HalfApplied(cause);
+    }
   }
 
   private applyOne(op: Op): void {

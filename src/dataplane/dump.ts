@@ -8,10 +8,13 @@ import { BACKEND_WORDS } from '../service/services.ts';
 import { formatAddress, formatMac } from '../wire/address.ts';
 import { Protocol } from '../wire/ipv4.ts';
 import type { Dataplane } from './dataplane.ts';
-import type { AffinityRow, DumpKind, FdbRow, FlowRow, NeighborRow } from './messages.ts';
+import type { AffinityRow, DumpKind, DumpRow, FdbRow, FlowRow, NeighborRow } from './messages.ts';
 
-/** Live tables as rows for people. Cold: allocates, and runs between two turns. */
-export function dump(dataplane: Dataplane, what: DumpKind): (FdbRow | NeighborRow | FlowRow | AffinityRow)[] {
+/**
+ * Live tables as rows for people, one by one: whoever forwards meanwhile takes as many as a turn has time for. A row
+ * that comes or goes during the listing may or may not be in it; none is in it twice (N24).
+ */
+export function dumpRows(dataplane: Dataplane, what: DumpKind): Generator<DumpRow> {
   switch (what) {
     case 'fdb':
       return dumpFdb(dataplane);
@@ -24,14 +27,16 @@ export function dump(dataplane: Dataplane, what: DumpKind): (FdbRow | NeighborRo
   }
 }
 
+/** All rows at once. */
+export const dump = (dataplane: Dataplane, what: DumpKind): DumpRow[] => [...dumpRows(dataplane, what)];
+
 const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
 
-function dumpFdb({ pipeline, networks, now }: Dataplane): FdbRow[] {
-  const rows: FdbRow[] = [];
+function* dumpFdb({ pipeline, networks, now }: Dataplane): Generator<FdbRow> {
   const { names } = pipeline.locations;
   for (const network of networks.values()) {
-    pipeline.bridge.fdbs[network.id]!.forEach(now, (hi, lo, location, kind, age, moves) => {
-      rows.push({
+    for (const { hi, lo, location, kind, age, moves } of pipeline.bridge.fdbs[network.id]!.entries(now)) {
+      yield {
         network: network.name,
         mac: formatMac(hi, lo),
         port: isPeer(location) ? null : location === 0 ? 'gateway' : names[location]!,
@@ -39,10 +44,9 @@ function dumpFdb({ pipeline, networks, now }: Dataplane): FdbRow[] {
         type: kind === FdbKind.LEARNED ? 'learned' : kind === FdbKind.STATIC ? 'static' : 'local',
         age: kind === FdbKind.LEARNED ? seconds(age) : null,
         moves,
-      });
-    });
+      };
+    }
   }
-  return rows;
 }
 
 const NEIGHBOR_SOURCES = {
@@ -59,15 +63,14 @@ const NEIGHBOR_STATES = {
 /** A13: from this age on an entry is verified when it is used. */
 const STALE_MS = 30_000;
 
-function dumpNeighbors({ pipeline, networks, now }: Dataplane): NeighborRow[] {
+function* dumpNeighbors({ pipeline, networks, now }: Dataplane): Generator<NeighborRow> {
   const { neighbors } = pipeline;
-  const rows: NeighborRow[] = [];
   for (const network of networks.values()) {
     for (const subnet of network.subnets) {
       const { gatewayMac } = network;
       const ip = formatAddress(...subnet.gateway);
       const mac = formatMac(gatewayMac.hi, gatewayMac.lo);
-      rows.push({ network: network.name, ip, mac, source: 'gateway', state: 'permanent', age: null });
+      yield { network: network.name, ip, mac, source: 'gateway', state: 'permanent', age: null };
     }
   }
   for (let row = 0; row < neighbors.extent; row++) {
@@ -75,7 +78,7 @@ function dumpNeighbors({ pipeline, networks, now }: Dataplane): NeighborRow[] {
     const age = (now - neighbors.stamp[row]!) | 0;
     const state = neighbors.state[row] as NeighborState;
     const isStale = state === NeighborState.REACHABLE && age >= STALE_MS;
-    rows.push({
+    yield {
       network: pipeline.networks.names[neighbors.network(row)]!,
       ip: formatAddress(
         neighbors.address(row, 0),
@@ -87,14 +90,12 @@ function dumpNeighbors({ pipeline, networks, now }: Dataplane): NeighborRow[] {
       source: NEIGHBOR_SOURCES[neighbors.source[row] as NeighborSource],
       state: isStale ? 'stale' : NEIGHBOR_STATES[state],
       age: state === NeighborState.PERMANENT ? null : seconds(age),
-    });
+    };
   }
-  return rows;
 }
 
-function dumpFlows({ pipeline, now }: Dataplane): FlowRow[] {
+function* dumpFlows({ pipeline, now }: Dataplane): Generator<FlowRow> {
   const { flows, services, networks } = pipeline;
-  const rows: FlowRow[] = [];
   flows.sweep(now, flows.extent); // N24: what is listed is what is counted
   for (let row = 0; row < flows.extent; row++) {
     if (!flows.isLive(row, now)) continue;
@@ -113,7 +114,7 @@ function dumpFlows({ pipeline, now }: Dataplane): FlowRow[] {
     };
     const service = flows.service[row]!;
     const state = flows.state[row]!;
-    rows.push({
+    yield {
       network: networks.names[scope >>> 8]!,
       protocol: (scope & 0xff) === Protocol.TCP ? 'tcp' : 'udp',
       client: end(original, Word.SOURCE_HIGH, Word.SOURCE, ports >>> 16),
@@ -133,14 +134,12 @@ function dumpFlows({ pipeline, now }: Dataplane): FlowRow[] {
       bytes: flows.traffic[row * 4 + 1]!,
       replyPackets: flows.traffic[row * 4 + 2]!,
       replyBytes: flows.traffic[row * 4 + 3]!,
-    });
+    };
   }
-  return rows;
 }
 
-function dumpAffinities({ pipeline, now }: Dataplane): AffinityRow[] {
+function* dumpAffinities({ pipeline, now }: Dataplane): Generator<AffinityRow> {
   const { affinities, services } = pipeline;
-  const rows: AffinityRow[] = [];
   for (let row = 0; row < affinities.extent; row++) {
     if (!affinities.isUsed(row)) continue;
     const service = affinities.key(row, 1);
@@ -151,7 +150,7 @@ function dumpAffinities({ pipeline, now }: Dataplane): AffinityRow[] {
       (row + 1) * BACKEND_WORDS,
     );
     const backend = formatAddress(b0!, b1!, b2!, b3!);
-    rows.push({
+    yield {
       service: services.names[service]!,
       client: formatAddress(
         affinities.key(row, 2),
@@ -162,7 +161,6 @@ function dumpAffinities({ pipeline, now }: Dataplane): AffinityRow[] {
       backend: backend.includes(':') ? `[${backend}]:${port}` : `${backend}:${port}`,
       expires: seconds(left),
       hits: affinities.hits[row]!,
-    });
+    };
   }
-  return rows;
 }

@@ -73,6 +73,8 @@ export interface AffinityRow {
   hits: number;
 }
 
+export type DumpRow = FdbRow | NeighborRow | FlowRow | AffinityRow;
+
 /** Things worth a log line, rate-limited by the worker to one per (kind, subject) per second. */
 export type DataplaneEvent =
   | { readonly kind: 'port-gone'; readonly location: number }
@@ -92,7 +94,9 @@ export type FromWorker =
   | {
       readonly type: 'dump';
       readonly id: number;
-      readonly rows: readonly (FdbRow | NeighborRow | FlowRow | AffinityRow)[];
+      readonly rows: readonly DumpRow[];
+      /** More rows of this listing follow. */
+      readonly more: boolean;
     }
   | { readonly type: 'event'; readonly event: DataplaneEvent };
 

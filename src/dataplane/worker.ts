@@ -8,15 +8,17 @@ import { loadNative } from '../card/native.ts';
 import { NativeCard } from '../card/native-card.ts';
 import { Counters } from '../telemetry/counters.ts';
 import { formatMac } from '../wire/address.ts';
-import { Dataplane } from './dataplane.ts';
-import { dump } from './dump.ts';
-import type { DataplaneEvent, FromWorker, ToWorker, WorkerInit } from './messages.ts';
+import { Dataplane, HalfApplied } from './dataplane.ts';
+import { dumpRows } from './dump.ts';
+import type { DataplaneEvent, DumpRow, FromWorker, ToWorker, WorkerInit } from './messages.ts';
 
 /** Longest sleep: time-driven work and a stop request wait at most this long. */
 const SLEEP_MS = 100;
 /** Empty polls before sleeping: a reply is often already on its way, and a wake-up costs more than a poll. */
 const EMPTY_POLLS = 2;
 const EVENT_INTERVAL_MS = 1000;
+/** Rows of a listing made between two turns: about half a millisecond. */
+const ROWS_PER_TURN = 64;
 /** Under load, look for events every 1024 turns. */
 const REPORT_MASK = 1023;
 
@@ -28,6 +30,8 @@ const dataplane = new Dataplane(card, new Counters(init.counters), init.seed);
 const { pipeline } = dataplane;
 let lastEvent = dataplane.now;
 let goneSeen = 0;
+/** Listings under way, oldest first. */
+const listings: { id: number; rows: ReturnType<typeof dumpRows> }[] = [];
 
 const say = (message: FromWorker): void => port.postMessage(message);
 
@@ -39,6 +43,7 @@ function drainMessages(): boolean {
     try {
       handle(message);
     } catch (error) {
+      if (error instanceof HalfApplied) throw error; // ends the process; the supervisor starts a whole one
       say({
         type: 'failed',
         id: message.id,
@@ -51,7 +56,7 @@ function drainMessages(): boolean {
 
 function handle(message: Exclude<ToWorker, { type: 'stop' }>): void {
   if (message.type === 'dump') {
-    say({ type: 'dump', id: message.id, rows: dump(dataplane, message.what) });
+    listings.push({ id: message.id, rows: dumpRows(dataplane, message.what) });
     return;
   }
   const { addTaps, addUnderlays, remove, removeIfGone = [] } = message.devices;
@@ -97,17 +102,37 @@ function report(): void {
 
 const tell = (event: DataplaneEvent): void => say({ type: 'event', event });
 
+const isBusy = (empty: number): boolean => empty < EMPTY_POLLS || pipeline.isBehind || listings.length > 0;
+
+/** The next rows of the oldest listing. */
+function list(): void {
+  const { id, rows } = listings[0]!;
+  const slice: DumpRow[] = [];
+  let more = true;
+  while (slice.length < ROWS_PER_TURN) {
+    const next = rows.next();
+    if (next.done) {
+      more = false;
+      break;
+    }
+    slice.push(next.value);
+  }
+  if (!more) listings.shift();
+  say({ type: 'dump', id, rows: slice, more });
+}
+
 function run(): void {
   let empty = 0;
   let turns = 0;
   for (;;) {
-    control[Control.TIMEOUT] = empty < EMPTY_POLLS || pipeline.isBehind ? 0 : SLEEP_MS;
+    control[Control.TIMEOUT] = isBusy(empty) ? 0 : SLEEP_MS;
     empty = pipeline.turn() > 0 ? 0 : empty + 1;
     if (control[Control.WOKEN] !== 0) {
       control[Control.WOKEN] = 0;
       if (!drainMessages()) return;
       empty = 0;
     }
+    if (listings.length > 0) list();
     turns = (turns + 1) & REPORT_MASK;
     if (empty > 0 || turns === 0) report();
   }

@@ -148,7 +148,8 @@ describe('Fdb', () => {
             expect(fdb.learned).toBe(model.learned().length);
             for (const at of LOCATIONS) expect(fdb.count(at)).toBe(model.learned(at).length);
             const live: string[] = [];
-            fdb.forEach(now, (_, lo, at, kind, __, moves) => live.push([lo, at, kind, moves].join()));
+            for (const { lo, location, kind, moves } of fdb.entries(now))
+              live.push([lo, location, kind, moves].join());
             const expected = [...model.entries]
               .filter(([n]) => model.locate(n, now) >= 0)
               .map(([n, e]) => [n, e.location, e.kind, e.moves].join());
