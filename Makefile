@@ -3,6 +3,7 @@ ARGS    ?=
 SOURCES := $(shell find src bench test -name '*.ts' 2>/dev/null)
 NATIVE  := $(wildcard native/*.c native/*.h native/Makefile)
 PREFIX  ?= /usr/local
+UNITS   := $(PREFIX)/lib/systemd/system
 SHARE   := $(DESTDIR)$(PREFIX)/lib/twill
 # its start-up time is ours
 unexport NODE_EXTRA_CA_CERTS
@@ -29,7 +30,7 @@ bench: build ## measure this machine: logic in memory, and TCP beside the kernel
 check: build ## format, lint, types, layers, C without a warning
 	@[ -t 1 ] || plain=--colors=off; node_modules/.bin/biome ci $$plain
 	@$(MAKE) -s -B -C native EXTRA=-Werror
-	@sh -n bin/twill && sh -n scripts/setup.sh && bash -n .ci/run
+	@sh -n bin/twill && sh -n scripts/setup.sh && sh -n scripts/packages.sh && bash -n .ci/run
 	@layers="$(wildcard test/layers.test.ts test/*/layers.test.ts)"; \
 	  [ -z "$$layers" ] || node_modules/.bin/vitest run --reporter=dot $$layers
 	@echo "check: clean"
@@ -38,7 +39,7 @@ build: native/build/twill.node dist/.stamp ## the addon and the program
 
 node_modules/.stamp: package-lock.json
 	@scripts/setup.sh build
-	@npm ci --no-audit --no-fund --loglevel=error
+	@scripts/packages.sh
 	@touch $@
 
 native/build/twill.node: node_modules/.stamp $(NATIVE)
@@ -53,17 +54,19 @@ dist/.stamp: node_modules/.stamp tsconfig.json $(SOURCES)
 install: build ## copy the program to PREFIX (default /usr/local)
 	@mkdir -p $(SHARE)/bin $(SHARE)/dist $(SHARE)/native/build $(DESTDIR)$(PREFIX)/bin
 	@cp -R dist/src $(SHARE)/dist/
-	@cp -R examples package.json package-lock.json LICENSE $(SHARE)/
+	@cp -R examples package.json package-lock.json LICENSE README.md $(SHARE)/
 	@cp native/Makefile native/*.[ch] $(SHARE)/native/
 	@cp native/build/twill.node $(SHARE)/native/build/
 	@cp bin/twill $(SHARE)/bin/
 	@cd $(SHARE) && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
 	@if [ -d node_modules/raw-socket/build ]; then cp -R node_modules/raw-socket/build $(SHARE)/node_modules/raw-socket/; fi
 	@ln -sf $(PREFIX)/lib/twill/bin/twill $(DESTDIR)$(PREFIX)/bin/twill
+	@mkdir -p $(DESTDIR)$(UNITS)
+	@sed 's|/usr/lib/twill/|$(PREFIX)/lib/twill/|' systemd/twill.service >$(DESTDIR)$(UNITS)/twill.service
 	@echo "installed: $(DESTDIR)$(PREFIX)/bin/twill"
 
 uninstall: ## remove what install copied
-	@rm -rf $(SHARE) $(DESTDIR)$(PREFIX)/bin/twill
+	@rm -rf $(SHARE) $(DESTDIR)$(PREFIX)/bin/twill $(DESTDIR)$(UNITS)/twill.service
 
 clean: ## remove what build made
 	@rm -rf dist native/build

@@ -16,6 +16,8 @@ need() { command -v "$1" >/dev/null || packages="$packages $2"; }
 
 PATH=$PATH:/usr/sbin:/sbin
 need cc build-essential
+# node-gyp's, for raw-socket
+need g++ build-essential; need python3 python3
 case ${1:-build} in
   build) ;;
   demo)
@@ -29,7 +31,7 @@ esac
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   # the program and its unit tests can do without the clients
-  case $packages in *build-essential*) die "missing: apt-get install$packages" ;; esac
+  command -v cc >/dev/null || die "missing: apt-get install$packages"
   echo "twill: missing, so something will be skipped or refused: apt-get install$packages" >&2
   exit 0
 fi
