@@ -55,6 +55,32 @@ describe('sets', () => {
     ).toEqual([]);
   });
 
+  it('limits: 8192 configured MACs per network, 8192 configured addresses in all', () => {
+    const entry = (i: number) => ({ mac: `02:00:00:00:${hex(i >> 8)}:${hex(i & 255)}` });
+    const hex = (byte: number) => byte.toString(16).padStart(2, '0');
+    const peers = (n: number, withIp: boolean) =>
+      Array.from({ length: 2 }, (_, p) =>
+        peer(`p${p}`, {
+          addresses: [`192.0.2.${p + 2}`],
+          static: Array.from({ length: n / 2 }, (_, i) => ({
+            ...entry(p * 5000 + i),
+            ...(withIp && { ip: `10.77.${p * 32 + (i >> 8)}.${i & 255}` }),
+          })),
+        }),
+      );
+    const wide = blue({ subnets: [{ cidr: '10.77.0.0/16', gateway: '10.77.255.1' }] });
+    expect(errors(wide, ...peers(8190, false))).toEqual([]);
+    expect(errors(wide, ...peers(8192, false))).toEqual([
+      'spec.static[4094].mac: more than 8192 MACs of gateway, ports and static entries in network blue',
+    ]);
+    const red = network('red', { vxlan: { vni: 43 }, subnets: [{ cidr: '10.77.0.0/16' }] });
+    expect(errors(wide, red, ...peers(6000, true))).toEqual([
+      expect.stringMatching(
+        /^spec\.static\[\d+\]\.ip: more than 8192 addresses of gateways, ports and static/,
+      ),
+    ]);
+  });
+
   it('limits: 1022 ports, 1024 peers, 256 networks', () => {
     const many = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
     const ports = many(1023, (i) => port(`p${i}`, { network: 'blue', interface: `e${i}` }));

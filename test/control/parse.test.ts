@@ -114,6 +114,11 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'f:6:14: spec.interface: "eth0:1" is not allowed; use an interface name of 1 to 15 bytes without "/", ":" and blanks, such as eth0',
   ],
   [
+    'interface name the kernel would count up',
+    `${head('Port')}  network: blue\n  interface: eth%d`,
+    'f:6:14: spec.interface: "eth%d" contains "%", which makes a name a pattern; write it out, such as eth0',
+  ],
+  [
     'long interface name (C2)',
     `${head('Port')}  network: blue\n  interface: abcdefghijklmnop`,
     'f:6:14: spec.interface: "abcdefghijklmnop" has 16 bytes; an interface name has at most 15',

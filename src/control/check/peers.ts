@@ -2,15 +2,20 @@
 
 import { REMOTES } from '../../card/layout.ts';
 import { FIRST_PEER, LOCATIONS } from '../../telemetry/counters.ts';
+import { contains, parseAddress, parseCidr } from '../../wire/address.ts';
 import type { Findings } from '../check.ts';
 import { gatewayMac, routerMac } from '../identity.ts';
 import { inNetwork } from '../membership.ts';
 import { formatOrigin, nearest } from '../problem.ts';
-import type { ResourceOf } from '../types.ts';
+import type { Resource, ResourceOf } from '../types.ts';
 
 type Peer = ResourceOf<'Peer'>;
 
 export const MOST_PEERS = LOCATIONS - FIRST_PEER;
+/** Configured MACs of a network, the gateway's two included: what its FDB sets aside for them. */
+export const MOST_STATIC = 8192;
+/** Configured addresses of all networks: what the neighbour table sets aside for them. */
+export const MOST_ADDRESSES = 8192;
 
 export function checkPeers(set: Findings): void {
   const host = set.hosts[0]?.spec.underlay;
@@ -92,6 +97,19 @@ function checkMemberships(set: Findings, peer: Peer): void {
 /** A static MAC has one place per network, which is neither here nor the gateway. */
 function checkStatic(set: Findings): void {
   const host = set.hosts[0]?.spec.underlay.address ?? '';
+  let addresses = 0;
+  const count = (more: number, resource: Resource, path: string): void => {
+    const within = addresses <= MOST_ADDRESSES;
+    addresses += more;
+    if (within && addresses > MOST_ADDRESSES)
+      set.refuse(
+        resource,
+        path,
+        `more than ${MOST_ADDRESSES} addresses of gateways, ports and static entries`,
+      );
+  };
+  for (const network of set.networks) count(network.spec.subnets.length, network, 'spec.subnets');
+  for (const port of set.ports) count(port.spec.addresses.length, port, 'spec.addresses');
   for (const network of set.networks) {
     const { vni } = network.spec.vxlan;
     const owners = new Map<string, string>([
@@ -115,9 +133,23 @@ function checkStatic(set: Findings): void {
           );
         }
         owners.set(entry.mac, owner ?? mine);
+        if (entry.ip !== undefined && belongs(entry.ip, network)) count(1, peer, `spec.static[${i}].ip`);
+        if (owner === undefined && owners.size === MOST_STATIC + 1) {
+          set.refuse(
+            peer,
+            `spec.static[${i}].mac`,
+            `more than ${MOST_STATIC} MACs of gateway, ports and static entries in network ${network.name}`,
+          );
+        }
       });
     }
   }
+}
+
+/** An entry for all networks binds its address only where that is an address of a subnet. */
+function belongs(ip: string, network: ResourceOf<'Network'>): boolean {
+  const { words } = parseAddress(ip);
+  return network.spec.subnets.some(({ cidr }) => contains(parseCidr(cidr), words));
 }
 
 export function unknownNetwork(name: string, known: readonly string[]): string {

@@ -49,6 +49,11 @@ export function interfaceName(): Field<string> {
   return field(expected, (value) => {
     if (typeof value !== 'string' || value === '.' || value === '..') return undefined;
     const size = Buffer.byteLength(value);
+    if (value.includes('%')) {
+      throw new Refusal(
+        `${show(value)} contains "%", which makes a name a pattern; write it out, such as eth0`,
+      );
+    }
     if (size > 15) throw new Refusal(`${show(value)} has ${size} bytes; an interface name has at most 15`);
     return size > 0 && !/[/:\s\0]/.test(value) ? value : undefined;
   });
