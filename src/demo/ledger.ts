@@ -4,7 +4,7 @@
  * was killed.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { endProcesses, isAlive, type ProcessRecord, recordOf, signal } from './process.ts';
 
@@ -18,10 +18,14 @@ export class Ledger {
   readonly directory: string;
   readonly #state: State;
 
-  /** A new ledger in a new directory. */
+  /** A new ledger in a directory that nobody else can have prepared. @throws Error when somebody has */
   static create(directory: string): Ledger {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    chmodSync(directory, 0o700);
+    try {
+      mkdirSync(directory, { mode: 0o700 });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      if (!isPrivate(directory)) throw notOurs(directory);
+    }
     const owner = recordOf(process.pid, process.argv[0] ?? '');
     const ledger = new Ledger(directory, { owner, namespaces: [], processes: [] });
     ledger.#save();
@@ -32,10 +36,7 @@ export class Ledger {
   static open(directory: string): Ledger | undefined {
     let text: string;
     try {
-      const stat = lstatSync(directory);
-      if (!stat.isDirectory() || stat.uid !== process.getuid?.()) {
-        throw new Error(`${directory} is not a directory of this user; remove it`);
-      }
+      if (!isPrivate(directory)) throw notOurs(directory);
       text = readFileSync(join(directory, 'state.json'), 'utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
@@ -101,3 +102,12 @@ export class Ledger {
     renameSync(`${path}.new`, path);
   }
 }
+
+/** A directory of this user that no other can write to; a link to one is none. @throws ENOENT */
+function isPrivate(directory: string): boolean {
+  const stat = lstatSync(directory);
+  return stat.isDirectory() && stat.uid === process.getuid?.() && (stat.mode & 0o022) === 0;
+}
+
+const notOurs = (directory: string): Error =>
+  new Error(`${directory} is not a directory of this user alone; remove it`);

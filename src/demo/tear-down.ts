@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { Ledger } from './ledger.ts';
 import type { Screen } from './steps.ts';
 
-/** One place for all users of this machine, as are the namespaces' names: there is one demo at a time. */
+/** One place on this machine, as are the namespaces' names: there is one demo at a time. */
 export function demoDirectory(): string {
-  return join(tmpdir(), 'twill-demo');
+  return process.getuid?.() === 0 ? '/run/twill-demo' : join(tmpdir(), 'twill-demo');
 }
 
 /** Removes an earlier demo's things. @throws Error when that demo is still at work */

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -26,6 +26,10 @@ describe('a ledger', () => {
   it('is found again by another program, ends only what it recorded, and removes itself', async () => {
     const directory = join(mkdtempSync(join(tmpdir(), 'twill-ledger-')), 'here');
     expect(Ledger.open(directory)).toBeUndefined();
+    symlinkSync(mkdtempSync(join(tmpdir(), 'twill-ledger-')), directory);
+    expect(() => Ledger.create(directory)).toThrow('is not a directory of this user alone; remove it');
+    expect(() => Ledger.open(directory)).toThrow('is not a directory of this user alone');
+    rmSync(directory);
     const ours = spawn('sleep', ['62.5'], { stdio: 'ignore' });
     const other = spawn('sleep', ['63.5'], { stdio: 'ignore' });
     await Promise.all([ours, other].map((child) => new Promise((resolve) => child.once('spawn', resolve))));
