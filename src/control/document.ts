@@ -1,6 +1,6 @@
 /** Text → documents: YAML or JSON, several per text, `kind: List` unfolded, with the position of every node. */
-import type { Document, Node } from 'yaml';
-import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
+import type { CST, Document, Node } from 'yaml';
+import { Composer, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, Parser } from 'yaml';
 import type { Origin, Problem, Source } from './types.ts';
 
 /** Keys and indices from the root of a document. */
@@ -29,7 +29,10 @@ export function readDocuments(source: Source): ReadDocuments {
     const { line, col } = lines.linePos(offset);
     return { file: source.file, line: Math.max(1, line), column: Math.max(1, col) };
   };
-  for (const document of parseAllDocuments(source.text, { lineCounter: lines, prettyErrors: false })) {
+  const tooDeep = (offset: number): void => {
+    problems.push({ ...at(offset), path: '', message: `is nested more than ${MOST_LEVELS} levels deep` });
+  };
+  for (const document of compose(source.text, lines, tooDeep)) {
     for (const fault of [...document.errors, ...document.warnings]) {
       problems.push({ ...at(fault.pos[0]), path: '', message: syntaxMessage(fault.code, fault.message) });
     }
@@ -39,6 +42,38 @@ export function readDocuments(source: Source): ReadDocuments {
     unfold(root, document, at, documents, problems);
   }
   return { documents, problems };
+}
+
+/**
+ * The composer calls itself for every level, and out of stack it takes the whole process along. The parser
+ * before it does not, so what it found is measured in between.
+ */
+function* compose(
+  text: string,
+  lines: LineCounter,
+  tooDeep: (offset: number) => void,
+): Generator<Document.Parsed> {
+  const composer = new Composer({ lineCounter: lines, prettyErrors: false });
+  for (const token of new Parser(lines.addNewLine).parse(text)) {
+    if (isDeep(token)) tooDeep(token.offset);
+    else yield* composer.next(token);
+  }
+  yield* composer.end(false, text.length);
+}
+
+/** Kubernetes objects have about ten. */
+const MOST_LEVELS = 100;
+
+function isDeep(token: CST.Token): boolean {
+  let level: (CST.Token | null | undefined)[] = [token];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MOST_LEVELS) return true;
+    level = level.flatMap((each) => {
+      if (each?.type === 'document') return [each.value];
+      return each && 'items' in each ? each.items.flatMap(({ key, value }) => [key, value]) : [];
+    });
+  }
+  return false;
 }
 
 /** "spec.subnets[0].cidr" ⇄ ['spec', 'subnets', 0, 'cidr']. */

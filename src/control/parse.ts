@@ -30,7 +30,11 @@ const READERS: Readonly<Record<Kind, Reader>> = {
 const KINDS = Object.keys(READERS) as Kind[];
 const OWN_KINDS = KINDS.filter((kind) => READERS[kind].apiVersion === API_VERSION);
 
-/** Reads every source to its end: all problems at once, and the resources that have none. */
+/** Per file: one wrong bracket can make every line after it a problem. */
+const MOST_PROBLEMS = 20;
+const NOWHERE = { line: 0, column: 0, path: '' } as const;
+
+/** Reads every source to its end: its problems at once, and the resources that have none. */
 export function parseSources(sources: readonly Source[]): Parsed {
   const resources: Resource[] = [];
   const problems: Problem[] = [];
@@ -46,7 +50,10 @@ export function parseSources(sources: readonly Source[]): Parsed {
       resources.push(resource);
       warnings.push(...leadingZeros(document));
     }
-    problems.push(...problems.splice(first).sort((a, b) => a.line - b.line || a.column - b.column));
+    const found = problems.splice(first).sort((a, b) => a.line - b.line || a.column - b.column);
+    problems.push(...found.slice(0, MOST_PROBLEMS));
+    const more = found.length - MOST_PROBLEMS;
+    if (more > 0) problems.push({ ...NOWHERE, file: source.file, message: `… and ${more} more` });
   }
   return { resources, problems, warnings };
 }

@@ -411,3 +411,25 @@ function judgeAll(text: string) {
   const { resources, warnings } = parseSources([{ file: 'f', text }]);
   return { resources, warnings: warnings.map(formatProblem) };
 }
+
+describe('documents no person wrote', () => {
+  const lines = (text: string) => parseSources([{ file: 'f', text }]).problems.map(formatProblem);
+  const deep: [string, string][] = [
+    ['lists', '['.repeat(20_000)],
+    ['closed lists', '['.repeat(5000) + ']'.repeat(5000)],
+    ['mappings', `${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}`],
+    ['blocks', Array.from({ length: 1000 }, (_, i) => `${' '.repeat(i)}a:`).join('\n')],
+    ['items', '- '.repeat(3000)],
+  ];
+  for (const [what, text] of deep) {
+    it(`nested ${what} are one problem`, () => {
+      expect(lines(text)).toEqual([expect.stringMatching(/^f:1:1: is nested more than 100 levels deep$/)]);
+    });
+  }
+
+  it('at most 20 problems of one file are told', () => {
+    const found = lines(Array.from({ length: 30 }, () => 'kind: Pot\n').join('---\n'));
+    expect(found).toHaveLength(21);
+    expect(found.at(-1)).toBe('f: … and 10 more');
+  });
+});
