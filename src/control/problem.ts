@@ -3,14 +3,22 @@ import type { Origin, Problem, Resource } from './types.ts';
 
 /** `file:line:column: path: message`; parts that are not known are left out. */
 export function formatProblem(problem: Problem): string {
-  const place =
-    problem.file === '' ? '' : problem.line > 0 ? `${formatOrigin(problem)}: ` : `${problem.file}: `;
+  const attached = attachedIn(problem.file);
+  const whole = problem.file === '' ? '' : `${problem.file}: `;
+  const place = attached ? `port ${attached}: ` : problem.line > 0 ? `${formatOrigin(problem)}: ` : whole;
   return `${place}${problem.path === '' ? '' : `${problem.path}: `}${problem.message}`;
 }
 
 export function formatOrigin(origin: Origin): string {
-  return `${origin.file}:${origin.line}:${origin.column}`;
+  const attached = attachedIn(origin.file);
+  return attached ? `twill attach` : `${origin.file}:${origin.line}:${origin.column}`;
 }
+
+/** The "file" of a Port made by `twill attach`: nobody wrote its document, so its lines are not told. */
+export const attachedFile = (port: string): string => `<attach ${port}>`;
+
+/** Name of the port whose `attachedFile` this is. */
+export const attachedIn = (file: string): string | undefined => /^<attach (.+)>$/.exec(file)?.[1];
 
 /** A problem at a path of a resource's own document. */
 export function problemIn(resource: Resource, path: string, message: string): Problem {

@@ -13,6 +13,9 @@
 import type { AffinityRow, FdbRow, FlowRow, NeighborRow } from '../dataplane/messages.ts';
 import type { Change, Source } from './types.ts';
 
+/** Bytes of a path to the control socket: `sun_path` less its final zero. */
+export const MAX_SOCKET_PATH = 107;
+
 export const GET_KINDS = [
   'hosts',
   'networks',
@@ -49,6 +52,8 @@ export interface AttachRequest {
   readonly name?: string;
   readonly interface?: string;
   readonly address?: string;
+  /** false: the namespace keeps the default route it has. Absent: true for its first port. */
+  readonly defaultRoute?: boolean;
 }
 
 /** Resources carry their document plus live state under `status`. */

@@ -1,6 +1,7 @@
 /** A Port without YAML: the document that `twill attach` means. */
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { basename } from 'node:path';
+import { attachedFile } from '../control/problem.ts';
 import type { AttachRequest } from '../control/protocol.ts';
 import type { Resource, Source } from '../control/types.ts';
 import { Rejected } from './manager.ts';
@@ -30,7 +31,7 @@ export function attachment(
       `no network ${request.network}; there ${names.length > 0 ? `is ${names.join(', ')}` : 'is none'}`,
     ]);
   }
-  const name = request.name ?? basename(request.netns);
+  const name = request.name ?? nameFor(request.netns);
   if (resources.some((r) => r.kind === 'Port' && r.name === name)) {
     throw new Rejected(
       [`port ${name} exists already; choose another --name, or first: twill detach ${name}`],
@@ -44,6 +45,7 @@ export function attachment(
     if (address === undefined)
       throw new Rejected([`no free address in ${subnet.cidr} of network ${request.network}`]);
   }
+  const defaultRoute = request.defaultRoute ?? !hasDefaultRoute(request.netns, resources);
   const document = {
     apiVersion: 'twill/v1alpha1',
     kind: 'Port',
@@ -53,10 +55,16 @@ export function attachment(
       netns: request.netns,
       interface: request.interface ?? 'eth0',
       ...(address === undefined ? {} : { addresses: [address] }),
-      ...(hasDefaultRoute(request.netns, resources) ? { defaultRoute: false } : {}),
+      ...(defaultRoute ? {} : { defaultRoute: false }),
     },
   };
-  return { name, source: { file: '<attach>', text: JSON.stringify(document, null, 2) } };
+  return { name, source: { file: attachedFile(name), text: JSON.stringify(document, null, 2) } };
+}
+
+/** "web" for /run/netns/web, "pid-7" for /proc/7/ns/net. */
+function nameFor(netns: string): string {
+  const pid = /^\/proc\/(\d+)\//.exec(netns)?.[1];
+  return pid === undefined ? basename(netns) : `pid-${pid}`;
 }
 
 /** A second interface of a pod does not compete for its default route. */

@@ -1,7 +1,7 @@
 /** What the kernel refused, as a line that names the resource and says what to do. */
 import { execFile } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
-import { problemIn } from '../control/problem.ts';
+import { attachedIn, problemIn } from '../control/problem.ts';
 import type { PortPlan, Problem, Resource, UnderlayPlan } from '../control/types.ts';
 
 /** A device that could not be made. */
@@ -77,7 +77,9 @@ function explainPort(failure: DeviceFailure, port: PortPlan, resources: readonly
   const at = (path: string, message: string): Problem => locatePort(port, resources, path, message);
   const where = netns ?? 'the daemon’s own namespace';
   if (failure.attempt.startsWith('add default route') && failure.errno === 'EEXIST') {
-    return at('spec.defaultRoute', `${where} has a default route already; set defaultRoute: false`);
+    const attached = resources.some((r) => isPort(r, port) && attachedIn(r.origin.file));
+    const advice = attached ? 'attach with --no-default-route' : 'set defaultRoute: false';
+    return at('spec.defaultRoute', `${where} has a default route already; ${advice}`);
   }
   if (/^add address .*:/.test(failure.attempt) && failure.errno === 'EACCES') {
     return at(
@@ -145,9 +147,12 @@ async function explainUnderlay(
 }
 
 function locatePort(port: PortPlan, resources: readonly Resource[], path: string, message: string): Problem {
-  const resource = resources.find((r) => r.kind === 'Port' && r.name === port.config.name);
+  const resource = resources.find((r) => isPort(r, port));
   return resource ? problemIn(resource, path, message) : { file: '', line: 0, column: 0, path, message };
 }
+
+const isPort = (resource: Resource, port: PortPlan): boolean =>
+  resource.kind === 'Port' && resource.name === port.config.name;
 
 /** Name of the kernel vxlan device on this UDP port of the daemon's namespace (V34, P12). */
 async function kernelVxlanOn(port: number): Promise<string | null> {

@@ -113,6 +113,10 @@ export class Manager {
       if (!this.#set.has(key)) {
         throw new Rejected([`no ${kind} ${namespace === '' ? '' : `${namespace}/`}${name}`], 404);
       }
+      if (kind === 'Network') {
+        const needed = this.resources.flatMap((resource) => neededBy(name, resource));
+        if (needed.length > 0) throw new Rejected(needed);
+      }
       return this.#transact(without(this.#set, key), [], []);
     });
   }
@@ -260,6 +264,19 @@ export class Manager {
 }
 
 const NO_DEVICES = { addTaps: [], addUnderlays: [], remove: [] } as const;
+
+/** What to do about a resource that keeps a network from being deleted. */
+function neededBy(network: string, resource: Resource): string[] {
+  const { kind, name } = resource;
+  const needs =
+    (kind === 'Port' && resource.spec.network === network) ||
+    (kind === 'Peer' &&
+      (resource.spec.networks?.includes(network) === true ||
+        resource.spec.static.some((entry) => entry.network === network)));
+  if (!needs) return [];
+  const other = `${kind.toLowerCase()} ${name}`;
+  return [`network ${network} is needed by ${other}; first: twill delete ${other}`];
+}
 
 function parse(sources: readonly Source[]): { resources: readonly Resource[]; warnings: readonly Problem[] } {
   const parsed = parseSources(sources);

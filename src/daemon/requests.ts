@@ -12,6 +12,7 @@ const attach = z.strictObject({
   name: name.optional(),
   interface: z.string().min(1).max(15).optional(),
   address: z.string().min(1).max(64).optional(),
+  defaultRoute: z.boolean().optional(),
 });
 const detach = z.strictObject({ name });
 

@@ -4,9 +4,8 @@ import { get } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
+import { MAX_SOCKET_PATH } from '../control/protocol.ts';
 
-/** `sun_path` less its final zero. */
-const MAX_PATH_BYTES = 107;
 const ANSWER_MS = 2000;
 
 /**
@@ -14,8 +13,8 @@ const ANSWER_MS = 2000;
  * @throws Error with one line: a daemon is alive there, or the file is no socket
  */
 export async function claimSocket(path: string): Promise<void> {
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new Error(`${path}: a socket path has at most ${MAX_PATH_BYTES} bytes`);
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
+    throw new Error(`${path}: a socket path has at most ${MAX_SOCKET_PATH} bytes`);
   }
   makeDirectory(dirname(path));
   const file = lstatSync(path, { throwIfNoEntry: false });

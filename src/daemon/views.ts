@@ -139,10 +139,7 @@ export class Views {
     const { manager, prober } = this.#o;
     const gone = generation.ports
       .filter((port) => manager.isGone(port))
-      .map(
-        (port) =>
-          `port ${port.config.name} is gone: its namespace or device vanished; bring it back with: twill apply`,
-      );
+      .map((port) => `twill apply brings back port ${port.config.name}, whose namespace or device is gone`);
     const silent = generation.peers
       .filter(
         (peer) =>

@@ -1,12 +1,10 @@
 /** The other end of the control socket: one request, one answer. */
 import { request as httpRequest } from 'node:http';
-import type { Failure } from '../control/protocol.ts';
+import { type Failure, MAX_SOCKET_PATH } from '../control/protocol.ts';
 import { Failed } from './failure.ts';
 
-/** An answer larger than this is not one of ours: a million flows is about 300 MB. */
-const MAX_ANSWER_BYTES = 1 << 29;
-/** `sun_path` less its final zero. */
-const MAX_SOCKET_PATH = 107;
+/** An answer larger than this is not one of ours, nor one string: a million flows is about 300 MB. */
+const MAX_ANSWER_BYTES = 500 << 20;
 
 export interface Target {
   readonly socket: string;

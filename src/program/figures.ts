@@ -10,13 +10,13 @@ export function age(seconds: number | null | undefined): string {
   return `${Math.floor(s / 86_400)}d`;
 }
 
-/** 1234 → "1.23k". */
+/** 1234 → "1.23k"; whole below 1000. */
 export function si(value: number | null | undefined): string {
   if (value === null || value === undefined) return '-';
   let rest = value;
   for (const prefix of ['', 'k', 'M', 'G', 'T']) {
     if (Math.abs(rest) < 999.5) {
-      return `${Number.isInteger(rest) && prefix === '' ? rest : rest.toPrecision(3)}${prefix}`;
+      return prefix === '' ? String(Math.round(rest)) : `${rest.toPrecision(3)}${prefix}`;
     }
     rest /= 1000;
   }

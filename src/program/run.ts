@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { COMMANDS } from './commands/index.ts';
 import type { Context } from './context.ts';
 import { Failed, Usage } from './failure.ts';
+import { version } from './version.ts';
 
 /** Where a command leaves its exit code when it is not simply 0. */
 export interface Outcome {
@@ -12,6 +13,7 @@ export interface Outcome {
 export function buildProgram(context: Context, outcome: Outcome): Command {
   const program = new Command('twill')
     .description('A container network in userspace: learning bridge, VXLAN overlay, Kubernetes ClusterIPs.')
+    .version(`twill ${version()}`)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),

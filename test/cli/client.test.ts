@@ -225,10 +225,18 @@ describe('attach', () => {
     const { code, stdout } = await daemon.twill('attach', 'web', '--network', 'blue');
     expect([code, stdout]).toEqual([0, 'port/web created (eth1, 10.77.0.11, 02:00:00:00:00:01, MTU 1450)\n']);
     const options = ['--network', 'blue', '--name', 'n', '--interface', 'eth1', '--address', '10.77.0.11'];
+    options.push('--no-default-route');
     await daemon.twill('attach', 'web', ...options);
     expect(daemon.seen.map(({ body }) => body)).toEqual([
       { netns: 'web', network: 'blue' },
-      { netns: 'web', network: 'blue', name: 'n', interface: 'eth1', address: '10.77.0.11' },
+      {
+        netns: 'web',
+        network: 'blue',
+        name: 'n',
+        interface: 'eth1',
+        address: '10.77.0.11',
+        defaultRoute: false,
+      },
     ]);
   });
 
@@ -292,6 +300,19 @@ describe('status', () => {
     expect(code).toBe(1);
     expect(stdout).toContain('✖ not healthy');
     expect(stdout).toContain('  port web: its namespace is gone\n');
+  });
+
+  it('stays on one screen with many reasons', async () => {
+    const problems = Array.from(
+      { length: 50 },
+      (_, i) => `twill apply brings back port p${i}, ${'x'.repeat(80)}`,
+    );
+    daemon.answer = () => ({ body: { ...status, healthy: false, problems } });
+    const { stdout } = await daemon.twill('status');
+    expect(stdout).toContain('  twill apply brings back port p7, ');
+    expect(stdout).not.toContain('port p8,');
+    expect(stdout).toContain('  … and 42 more: twill status -o json\n');
+    expect(stdout.endsWith('\n')).toBe(true);
   });
 
   it('is JSON on request, with the same exit code', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { si } from '../../src/program/figures.ts';
 import { twill } from './harness.ts';
 
 const COMMANDS = [
@@ -85,9 +86,29 @@ describe('version', () => {
     expect(stdout).toMatch(/^twill \d+\.\d+\.\d+ \(node \d+\.\d+\.\d+, linux \S+, addon (not )?built\)\n$/);
   });
 
+  it('is an option too', async () => {
+    for (const option of ['--version', '-V']) {
+      const { code, stdout } = await twill([option]);
+      expect([code, stdout]).toEqual([0, expect.stringMatching(/^twill \d+\.\d+\.\d+\n$/)]);
+    }
+  });
+
   it('is JSON and YAML on request', async () => {
     const { stdout } = await twill(['version', '-o', 'json']);
     expect(Object.keys(JSON.parse(stdout) as object)).toEqual(['twill', 'node', 'kernel', 'addon']);
     expect((await twill(['version', '-o', 'yaml'])).stdout).toMatch(/^twill: /);
+  });
+});
+
+describe('figures', () => {
+  it('are whole below 1000', () => {
+    expect([0, 1.002, 999.4, 999.6, 1234, 5_250_000].map(si)).toEqual([
+      '0',
+      '1',
+      '999',
+      '1.00k',
+      '1.23k',
+      '5.25M',
+    ]);
   });
 });

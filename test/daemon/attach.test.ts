@@ -1,6 +1,7 @@
 import { BlockList } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { parseSources } from '../../src/control/parse.ts';
+import { formatProblem } from '../../src/control/problem.ts';
 import { attachment, lowestFree } from '../../src/daemon/attach.ts';
 import { HOST, network, port, source } from './fakes.ts';
 
@@ -34,6 +35,26 @@ describe('the document', () => {
       metadata: unknown;
       spec: unknown;
     };
+
+  it('takes its name from the process where the namespace has none', () => {
+    expect(specOf({ netns: '/proc/4711/ns/net', network: 'blue' })).toMatchObject({
+      metadata: { name: 'pid-4711' },
+    });
+  });
+
+  it('leaves the default route out when asked to', () => {
+    expect(specOf({ netns: 'db', network: 'blue', defaultRoute: false })).toMatchObject({
+      spec: { defaultRoute: false },
+    });
+    expect(specOf({ netns: 'db', network: 'blue' })).not.toHaveProperty('spec.defaultRoute');
+  });
+
+  it('has no lines: what is wrong with it names the port', () => {
+    const { source } = attachment({ netns: 'db', network: 'blue', address: '10.9.9.9x' }, resources, []);
+    expect(parseSources([source]).problems.map(formatProblem)).toEqual([
+      expect.stringMatching(/^port db: spec\.addresses\[0\]: /),
+    ]);
+  });
 
   it('has a name, an interface and an address nobody uses', () => {
     expect(specOf({ netns: 'db', network: 'blue' })).toMatchObject({

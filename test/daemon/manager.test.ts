@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { attachedFile } from '../../src/control/problem.ts';
 import { Manager, Rejected } from '../../src/daemon/manager.ts';
 import { errno, FakeDataplane, FakeKernel, HOST, network, peer, port, silent, source } from './fakes.ts';
 
@@ -106,9 +107,13 @@ describe('a transaction', () => {
 
   it('refuses to remove what others need, and what is not there', async () => {
     await manager.load([base]);
-    expect((await rejection(manager.remove('Network', '', 'blue')))[0]).toMatch(
-      /^base\.yaml:\d+:\d+: spec\.network: /,
-    );
+    await manager.apply([source('db.yaml', database)]);
+    expect(await rejection(manager.remove('Network', '', 'blue'))).toEqual([
+      'network blue is needed by port web; first: twill delete port web',
+      'network blue is needed by port db; first: twill delete port db',
+    ]);
+    const [host] = await rejection(manager.remove('Host', '', 'alpha'));
+    expect(host).toContain('no Host');
     await expect(manager.remove('Port', '', 'nope')).rejects.toMatchObject({ status: 404 });
   });
 });
@@ -231,6 +236,20 @@ describe('what the kernel refuses is explained', () => {
       expect(kernel.open.size).toBe(0);
     });
   }
+
+  it('a default route in the way, in the words of whoever made the port', async () => {
+    const error = Object.assign(errno('EEXIST'), { syscall: 'add default route via 10.77.0.1' });
+    kernel.failures.set('tap /proc/self/ns/net if-web', error);
+    const file = source('x.yaml', HOST, network());
+    expect(await rejection(manager.load([file, source('w.yaml', web)]))).toEqual([
+      expect.stringMatching(/^w\.yaml:4:\d+: .* has a default route already; set defaultRoute: false$/),
+    ]);
+    expect(await rejection(manager.load([file, source(attachedFile('web'), web)]))).toEqual([
+      expect.stringMatching(
+        /^port web: spec\.defaultRoute: .* has a default route already; attach with --no-default-route$/,
+      ),
+    ]);
+  });
 
   it('a path that is no network namespace', async () => {
     const error = Object.assign(errno('EINVAL'), { syscall: 'setns /proc/self/ns/net' });

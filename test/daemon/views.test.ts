@@ -76,12 +76,13 @@ describe('status', () => {
   });
 
   it('is healthy until a port is gone', async () => {
-    const { views, manager, web } = await setUp();
+    const { views, manager, dataplane, web } = await setUp();
     expect(views.status()).toMatchObject({ healthy: true, problems: [] });
+    dataplane.gone.add(manager.generation!.ports[0]!.config.device);
     await manager.portGone(web);
     const { healthy, problems, ports } = views.status();
     expect([healthy, problems.length, ports[0]?.state]).toEqual([false, 1, 'gone']);
-    expect(problems[0]).toMatch(/^port web is gone: .*twill apply/);
+    expect(problems[0]).toMatch(/^twill apply brings back port web,/);
   });
 });
 

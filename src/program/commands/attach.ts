@@ -11,6 +11,7 @@ interface Options extends ClientOptions {
   readonly name?: string;
   readonly interface?: string;
   readonly address?: string;
+  readonly defaultRoute: boolean;
   readonly output: string;
 }
 
@@ -23,7 +24,8 @@ export function registerAttach(program: Command, context: Context): void {
     .requiredOption('--network <name>', 'the network to join')
     .option('--name <name>', "the port's name (default: chosen from the namespace)")
     .option('--interface <name>', 'the name inside the namespace (default: eth0)')
-    .option('--address <address>', 'IP address (default: none)')
+    .option('--address <address>', 'IP address (default: the lowest free one of the first subnet)')
+    .option('--no-default-route', 'leave the namespace the default route it has')
     .addOption(outputOption(['table', 'json', 'yaml']))
     .addOption(socketOption())
     .addOption(timeoutOption(30))
@@ -35,6 +37,7 @@ export function registerAttach(program: Command, context: Context): void {
         ...(options.name !== undefined && { name: options.name }),
         ...(options.interface !== undefined && { interface: options.interface }),
         ...(options.address !== undefined && { address: options.address }),
+        ...(!options.defaultRoute && { defaultRoute: false }),
       };
       const target = { socket: socketPath(context, options), timeout: options.timeout };
       const { port } = await call<{ port: ResourceItem }>(target, 'POST', '/v1/attach', request);

@@ -16,6 +16,9 @@ export function registerBench(program: Command, _context: Context, outcome: Outc
     .argument('[args...]', 'passed on to the harness')
     .allowUnknownOption()
     .action(async (args: string[]) => {
+      if (!existsSync(join(packageRoot(), 'bench'))) {
+        throw new Failed('the harness is only in the source checkout: run make bench there');
+      }
       const main = join(packageRoot(), 'dist/bench/main.js');
       if (!existsSync(main)) throw new Failed('the benchmark harness is not built: run make build');
       const child = spawn(process.execPath, ['--expose-gc', main, ...args], { stdio: 'inherit' });

@@ -64,10 +64,12 @@ const DROPS: readonly Column<DropTotal>[] = [
 function screen(context: Context, status: Status): string {
   const colour = paint(context, context.stdout);
   const { counts } = status;
+  const more = status.problems.length - MOST_ROWS;
   const verdict = status.healthy ? colour('green', '✔ healthy') : colour('red', '✖ not healthy');
   const lines = [
     `${verdict}  host ${status.host}, up ${age(status.uptime)}, twill ${status.version}, pid ${status.pid}`,
-    ...status.problems.map((problem) => truncate(`  ${problem}`, SCREEN_COLUMNS)),
+    ...status.problems.slice(0, MOST_ROWS).map((problem) => truncate(`  ${problem}`, SCREEN_COLUMNS)),
+    ...(more > 0 ? [`  … and ${more} more: twill status -o json`] : []),
     `networks ${counts.networks}  ports ${counts.ports}  peers ${counts.peers}  services ${counts.services}  flows ${counts.flows}`,
     truncate(`peer probing: ${status.probing}`, SCREEN_COLUMNS),
   ];
