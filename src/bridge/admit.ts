@@ -37,56 +37,82 @@ export class Admit {
     const { slots } = burst;
     let kept = 0;
     burst.toGateway = 0;
+    // Frames of one burst often share both addresses: what was said of them is then still true.
+    let last = -1;
+    let toGateway = false;
     for (let i = 0; i < burst.count; i++) {
       const slot = slots[i]!;
-      const reason = this.judge(slot);
+      if (last < 0 || !this.hasAddressesOf(slot, last)) {
+        const reason = this.judgeAddresses(slot);
+        if (reason !== Drop.NONE) {
+          packets.drop(slot, reason);
+          last = -1;
+          continue;
+        }
+        toGateway = this.isToGateway(slot);
+        last = slot;
+      }
+      const reason = isPeer(packets.source[slot]!) ? Drop.NONE : this.judgePayload(slot);
       if (reason !== Drop.NONE) {
         packets.drop(slot, reason);
+        last = -1; // its slot may be taken by a frame of our own
         continue;
       }
-      if ((packets.flags[slot]! & Flag.TO_GATEWAY) !== 0) burst.toGateway++;
+      if (toGateway) {
+        packets.flags[slot]! |= Flag.TO_GATEWAY;
+        burst.toGateway++;
+      }
       slots[kept++] = slot;
     }
     burst.count = kept;
   }
 
-  private judge(slot: number): Drop {
+  /** Same location, network, source and destination MAC? */
+  private hasAddressesOf(slot: number, other: number): boolean {
+    const { source, network, srcHi, srcLo, dstHi, dstLo } = this.packets;
+    return (
+      srcLo[slot] === srcLo[other] &&
+      dstLo[slot] === dstLo[other] &&
+      source[slot] === source[other] &&
+      srcHi[slot] === srcHi[other] &&
+      dstHi[slot] === dstHi[other] &&
+      network[slot] === network[other]
+    );
+  }
+
+  private isToGateway(slot: number): boolean {
     const { packets, networks } = this;
+    return networks.isRouterMac(packets.network[slot]!, packets.dstHi[slot]!, packets.dstLo[slot]!);
+  }
+
+  /** What depends on where a frame comes from and its MAC addresses alone (B1, B22, B24, B27). */
+  private judgeAddresses(slot: number): Drop {
+    const { packets, networks, locations } = this;
     const network = packets.network[slot]!;
+    const source = packets.source[slot]!;
+    const srcHi = packets.srcHi[slot]!;
+    const srcLo = packets.srcLo[slot]!;
     const dstHi = packets.dstHi[slot]!;
     const dstLo = packets.dstLo[slot]!;
-    if (!isValidSource(packets.srcHi[slot]!, packets.srcLo[slot]!)) return Drop.BAD_SOURCE_MAC; // B1
+    if (!isValidSource(srcHi, srcLo)) return Drop.BAD_SOURCE_MAC; // B1
     if (isReservedGroup(dstHi, dstLo) && (networks.forwardReserved[network] === 0 || (dstLo & 15) === 1)) {
       return Drop.RESERVED_DESTINATION; // B22; PAUSE (01) always
     }
-    const toGateway = dstLo === networks.gatewayLo[network] && dstHi === networks.gatewayHi[network];
-    if (isPeer(packets.source[slot]!)) {
-      if (toGateway) return Drop.GATEWAY_FROM_TUNNEL; // B27
-    } else {
-      const reason = this.judgePort(slot, network);
-      if (reason !== Drop.NONE) return reason;
+    if (isPeer(source)) {
+      const isGateway = dstLo === networks.gatewayLo[network] && dstHi === networks.gatewayHi[network];
+      return isGateway ? Drop.GATEWAY_FROM_TUNNEL : Drop.NONE; // B27
     }
-    if (toGateway || (dstLo === networks.routerLo[network] && dstHi === networks.routerHi[network])) {
-      packets.flags[slot]! |= Flag.TO_GATEWAY;
-    }
-    return Drop.NONE;
+    if (networks.isRouterMac(network, srcHi, srcLo)) return Drop.SPOOF_GATEWAY; // B27
+    const isOwn = srcLo === locations.macLo[source] && srcHi === locations.macHi[source];
+    return isOwn || locations.antiSpoof[source] === AntiSpoof.OFF ? Drop.NONE : Drop.SPOOF_MAC;
   }
 
-  /** What a port may send (B24–B27). */
-  private judgePort(slot: number, network: number): Drop {
-    const { packets, locations, networks } = this;
+  /** What a port may send behind its MAC addresses (B24–B26). */
+  private judgePayload(slot: number): Drop {
+    const { packets, locations } = this;
     const port = packets.source[slot]!;
-    const srcHi = packets.srcHi[slot]!;
-    const srcLo = packets.srcLo[slot]!;
-    if (
-      (srcLo === networks.gatewayLo[network] && srcHi === networks.gatewayHi[network]) ||
-      (srcLo === networks.routerLo[network] && srcHi === networks.routerHi[network])
-    ) {
-      return Drop.SPOOF_GATEWAY; // B27
-    }
     const mode = locations.antiSpoof[port]!;
     if (mode === AntiSpoof.OFF) return this.judgeUnderlay(slot);
-    if (srcLo !== locations.macLo[port] || srcHi !== locations.macHi[port]) return Drop.SPOOF_MAC;
     const l3 = packets.l3[slot]!;
     const type = packets.etherType[slot]!;
     if (l3 === 0) {

@@ -171,9 +171,10 @@ export class Pipeline {
     return this.announcer.isBehind;
   }
 
-  /** To be called when ports or peers changed. */
+  /** To be called when networks, ports or peers changed. */
   membersChanged(): void {
     this.members = this.locations.largestFlood();
+    this.fit.limitsChanged();
   }
 
   /** Sorts what the card received by kind of device. */

@@ -88,6 +88,14 @@ export class Locations {
     this.names[id] = '';
   }
 
+  /** Smallest MTU of all ports, and of all peers with a path MTU of their own. */
+  smallestMtu(): number {
+    return this.names.reduce((least, name, id) => {
+      const mtu = this.mtu[id]!;
+      return name === '' || mtu === 0 ? least : Math.min(least, mtu);
+    }, 65_535);
+  }
+
   /** Copies the largest flood of any network takes. */
   largestFlood(): number {
     let most = 1;

@@ -73,6 +73,14 @@ export class Networks {
     this.names[id] = '';
   }
 
+  /** Smallest overlay MTU of all networks. */
+  smallestMtu(): number {
+    return this.names.reduce(
+      (least, name, id) => (name === '' ? least : Math.min(least, this.mtu[id]!)),
+      65_535,
+    );
+  }
+
   /** Is this the gateway MAC or this host's router MAC? */
   isRouterMac(id: number, hi: number, lo: number): boolean {
     return (

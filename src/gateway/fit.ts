@@ -17,6 +17,9 @@ import { UDP_BYTES } from '../wire/udp.ts';
  * Limits: routed packets without DF are dropped, not fragmented.
  */
 export class Fit {
+  /** The smallest MTU of all; a frame within it fits whatever its egress. */
+  private least = 0;
+
   constructor(
     private readonly packets: Packets,
     private readonly networks: Networks,
@@ -25,7 +28,25 @@ export class Fit {
     private readonly originator: Originator,
   ) {}
 
+  /** To be called when an MTU changed. */
+  limitsChanged(): void {
+    this.least = Math.min(this.networks.smallestMtu(), this.locations.smallestMtu());
+  }
+
   run(now: number): void {
+    if (!this.allFitAnywhere()) this.judgeAll(now);
+  }
+
+  /** Most bursts hold nothing larger than what every egress takes. */
+  private allFitAnywhere(): boolean {
+    const { slots, count } = this.egress;
+    const { length } = this.packets;
+    const most = this.least + ETHERNET_BYTES;
+    for (let i = 0; i < count; i++) if (length[slots[i]!]! > most) return false;
+    return true;
+  }
+
+  private judgeAll(now: number): void {
     const { egress, packets } = this;
     const { slots, locations } = egress;
     let kept = 0;
