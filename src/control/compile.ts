@@ -28,26 +28,12 @@ const NO_DEVICE = -1;
 /** Services are bounded by memory, not by their numbering. */
 const MOST_SERVICES = 2 ** 31 - 1;
 
-/** Compiles one generation after another; ids follow the one committed last. */
-export class Compiler {
-  #running: Generation | null = null;
-
-  /**
-   * The generation a set means. What is not committed (a dry run, a refused change) leaves no trace in the ids.
-   * @param resources a set `checkSet` has no problem with
-   * @throws Error when there is no Host, or a table of ids is full
-   */
-  compile(resources: readonly Resource[], facts: Facts): Generation {
-    return compile(resources, facts, this.#running);
-  }
-
-  /** To be called when the generation has taken effect. */
-  commit(generation: Generation): void {
-    this.#running = generation;
-  }
-}
-
-/** @param running the generation in effect, whose ids are kept; null at the start */
+/**
+ * The generation a set means.
+ * @param resources a set `checkSet` has no problem with
+ * @param running the generation in effect, whose ids are kept; null at the start
+ * @throws Error when there is no Host, or a table of ids is full
+ */
 export function compile(
   resources: readonly Resource[],
   facts: Facts,

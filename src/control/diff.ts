@@ -21,10 +21,6 @@ export function diff(running: Generation | null, next: Generation): Plan {
     (a, b) => a.name === b.name && a.protocol === b.protocol,
   );
   const underlays = compare(keyed(running?.underlays ?? []), keyed(next.underlays), () => false);
-  const remotes = next.remotes.filter(({ row, ...rest }) => {
-    const old = running?.remotes.find((remote) => remote.row === row);
-    return old === undefined || !isDeepStrictEqual(old, { row, ...rest });
-  });
   const hostChanged = !isDeepStrictEqual(running?.host, next.host);
   const ops: Op[] = [
     ...services.removed.map(({ id }): Op => ({ op: 'remove-service', id })),
@@ -43,14 +39,8 @@ export function diff(running: Generation | null, next: Generation): Plan {
     createPorts: ports.created,
     removePorts: ports.destroyed,
     setMtu: ports.resized,
-    remotes,
     ops,
   };
-}
-
-/** Whether a plan does nothing. */
-export function isEmpty(plan: Plan): boolean {
-  return Object.values(plan).every((steps) => steps.length === 0);
 }
 
 /** One line per object: the next set in its order, then what is gone. */

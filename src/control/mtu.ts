@@ -1,5 +1,6 @@
 /** How large a packet of a network may be (V15). */
 import { familyOf, parseAddress } from '../wire/address.ts';
+import { VXLAN_OVERHEAD_4, VXLAN_OVERHEAD_6 } from '../wire/vxlan.ts';
 import { inNetwork, peerAddress } from './membership.ts';
 import { problemIn } from './problem.ts';
 import type { Facts, Problem, Resource, ResourceOf } from './types.ts';
@@ -8,13 +9,16 @@ type Host = ResourceOf<'Host'>;
 type Network = ResourceOf<'Network'>;
 type Peer = ResourceOf<'Peer'>;
 
-/** Outer IP 20 / 40 + UDP 8 + VXLAN 8 + inner Ethernet 14. */
-const OVERHEAD = { 4: 50, 6: 70 } as const;
 const VLAN_TAG = 4;
 const ETHERNET_MTU = 1500;
 const MOST_MTU = 9216;
 /** What the kernel says of its loopback device, by which it routes its own addresses. */
 const LOOPBACK_MTU = 65_536;
+
+/** What a packet of a network grows by on its way through an underlay of this family. */
+export function overhead(family: 4 | 6, innerVlan: 'drop' | 'pass'): number {
+  return (family === 4 ? VXLAN_OVERHEAD_4 : VXLAN_OVERHEAD_6) + (innerVlan === 'pass' ? VLAN_TAG : 0);
+}
 
 /** Asks for every address once. */
 export function cachedFacts(facts: Facts): Facts {
@@ -33,9 +37,9 @@ export function cachedFacts(facts: Facts): Facts {
  * of the underlay address would carry. Peers without a route do not count. At most 9216.
  */
 export function computedMtu(network: Network, host: Host, peers: readonly Peer[], facts: Facts): number {
-  const tag = network.spec.vxlan.innerVlan === 'pass' ? VLAN_TAG : 0;
+  const { innerVlan } = network.spec.vxlan;
   const through = (address: string, link: number) =>
-    link - OVERHEAD[familyOf(parseAddress(address).words)] - tag;
+    link - overhead(familyOf(parseAddress(address).words), innerVlan);
   const limits = [MOST_MTU];
   for (const peer of peers) {
     const address = inNetwork(peer, network) ? peerAddress(peer, host) : undefined;

@@ -202,6 +202,5 @@ export interface Plan {
   readonly removePorts: readonly PortPlan[];
   /** Ports kept whose link MTU changes. */
   readonly setMtu: readonly PortPlan[];
-  readonly remotes: readonly RemotePlan[];
   readonly ops: readonly Op[];
 }

@@ -1,10 +1,7 @@
 /** What a path MTU means for the packets inside: the outer headers of V15 taken off. */
+import { overhead } from '../control/mtu.ts';
 import type { Generation } from '../control/types.ts';
 import type { Address } from '../dataplane/config.ts';
-
-/** Outer IP, UDP, VXLAN and inner Ethernet header. */
-const OVERHEAD_4 = 50;
-const OVERHEAD_6 = 70;
 
 /** @returns the largest inner packet, or 0 when every network of the peer fits the path as it is. */
 export function innerLimit(generation: Generation, peer: string, pathMtu: number | null): number {
@@ -12,9 +9,10 @@ export function innerLimit(generation: Generation, peer: string, pathMtu: number
   if (!config || pathMtu === null) return 0;
   let limit = 0;
   for (const { network, address } of config.memberships) {
-    const inner = pathMtu - (isV4(address) ? OVERHEAD_4 : OVERHEAD_6);
-    const needed = generation.networks.find((n) => n.id === network)?.mtu ?? 0;
-    if (needed > inner) limit = limit === 0 ? inner : Math.min(limit, inner);
+    const joined = generation.networks.find((n) => n.id === network);
+    if (!joined) continue;
+    const inner = pathMtu - overhead(isV4(address) ? 4 : 6, joined.innerVlan);
+    if (joined.mtu > inner) limit = limit === 0 ? inner : Math.min(limit, inner);
   }
   return limit;
 }

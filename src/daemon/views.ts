@@ -9,6 +9,7 @@ import type {
   ServiceStatus,
   Status,
 } from '../control/protocol.ts';
+import { render } from '../control/render.ts';
 import type { Generation, Kind, PortPlan, Resource, ResourceOf } from '../control/types.ts';
 import {
   COUNTER_FIELDS,
@@ -167,7 +168,7 @@ export class Views {
     const generation = this.#o.manager.generation ?? EMPTY;
     const status = await this.#statusOf(kind, generation);
     return resources.map((resource) => {
-      const item = { ...(resource.document as ResourceItem) };
+      const item = render(resource);
       const live = status(resource);
       if (live !== undefined) item.status = live;
       return item;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DEVICES } from '../../src/card/layout.ts';
-import { Compiler, compile } from '../../src/control/compile.ts';
+import { compile } from '../../src/control/compile.ts';
 import { assignIds } from '../../src/control/ids.ts';
 import { mtuWarnings } from '../../src/control/mtu.ts';
 import type { Facts, Generation } from '../../src/control/types.ts';
@@ -198,11 +198,10 @@ describe('ids', () => {
   });
 
   it('M7: the same set is the same generation; ids stay with their object and rest when freed', () => {
-    const compiler = new Compiler();
-    const step = (...names: string[]) => {
-      const g = compiler.compile(resources(host(), blue(), ...names.map(web)), ETHERNET);
-      compiler.commit(g);
-      return g;
+    let running: Generation | null = null;
+    const step = (...names: string[]): Generation => {
+      running = compile(resources(host(), blue(), ...names.map(web)), ETHERNET, running);
+      return running;
     };
     const first = step('a', 'b');
     expect(ids(first)).toEqual({ a: 2, b: 3 });
@@ -211,12 +210,11 @@ describe('ids', () => {
     expect(ids(step('b', 'c', 'd'))).toEqual({ b: 3, c: 4, d: 2 });
   });
 
-  it('M4: what is not committed leaves no trace', () => {
-    const compiler = new Compiler();
+  it('M4: what is compiled and not put into effect leaves no trace', () => {
     const set = (...names: string[]) => resources(host(), blue(), ...names.map(web));
-    compiler.commit(compiler.compile(set('a', 'b'), ETHERNET));
-    compiler.compile(set('c'), ETHERNET);
-    expect(ids(compiler.compile(set('a', 'b', 'c'), ETHERNET))).toEqual({ a: 2, b: 3, c: 4 });
+    const running = compile(set('a', 'b'), ETHERNET, null);
+    compile(set('c'), ETHERNET, running);
+    expect(ids(compile(set('a', 'b', 'c'), ETHERNET, running))).toEqual({ a: 2, b: 3, c: 4 });
   });
 
   it('devices of TAPs and underlays are distinct, also from those being replaced', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compile } from '../../src/control/compile.ts';
-import { changesOf, diff, isEmpty } from '../../src/control/diff.ts';
+import { changesOf, diff } from '../../src/control/diff.ts';
 import type { Generation, Plan } from '../../src/control/types.ts';
 import { blue, ETHERNET, host, network, peer, port, resources, service, slice } from './fixture.ts';
 
@@ -64,7 +64,6 @@ const sets: fc.Arbitrary<object[]> = fc
 /** What an executor holds: devices, rows, and tables by id. Refuses steps that make no sense. */
 class Model {
   readonly devices = new Map<number, unknown>();
-  readonly rows = new Map<number, unknown>();
   readonly tables = new Map<string, Map<number, unknown>>();
   host: unknown;
 
@@ -78,7 +77,6 @@ class Model {
       this.devices.set(device, options);
     }
     for (const { config, tap } of plan.setMtu) this.devices.set(config.device, tap);
-    for (const { row, ...remote } of plan.remotes) this.rows.set(row, remote);
     for (const op of plan.ops) {
       if (op.op === 'host') this.host = op.host;
       else if ('id' in op) {
@@ -94,10 +92,9 @@ class Model {
   }
 
   expectIs(generation: Generation): void {
-    const { underlays, ports, remotes, networks, peers, services } = generation;
+    const { underlays, ports, networks, peers, services } = generation;
     const entries = [...underlays, ...ports.map((p) => ({ device: p.config.device, options: p.tap }))];
     expect(this.devices).toEqual(new Map(entries.map((e) => [e.device, e.options])));
-    for (const { row, ...remote } of remotes) expect(this.rows.get(row)).toEqual(remote);
     expect(this.host).toEqual(generation.host);
     const tables = { network: networks, peer: peers, port: ports.map((p) => p.config), service: services };
     for (const [name, values] of Object.entries(tables)) {
@@ -115,6 +112,8 @@ class Model {
     return table;
   }
 }
+
+const isEmpty = (plan: Plan): boolean => Object.values(plan).every((steps) => steps.length === 0);
 
 describe('diff', () => {
   it('M7: nothing is done between equal sets', () => {
@@ -155,7 +154,7 @@ describe('diff', () => {
     const shop = service('shop', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] });
     const plan = diff(null, compiled([...base, shop], null));
     expect(plan.ops.map((op) => op.op)).toEqual(['host', 'network', 'peer', 'port', 'service']);
-    expect([plan.openUnderlays.length, plan.createPorts.length, plan.remotes.length]).toEqual([1, 1, 1]);
+    expect([plan.openUnderlays.length, plan.createPorts.length]).toEqual([1, 1]);
   });
 
   it('to nothing: services, ports, peers, networks', () => {
@@ -168,7 +167,7 @@ describe('diff', () => {
       'remove-network',
       'host',
     ]);
-    expect([plan.closeUnderlays.length, plan.removePorts.length, plan.remotes.length]).toEqual([1, 1, 0]);
+    expect([plan.closeUnderlays.length, plan.removePorts.length]).toEqual([1, 1]);
   });
 
   it('V18: a changed MTU only resizes', () => {

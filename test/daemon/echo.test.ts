@@ -1,8 +1,7 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'vite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openEcho, type Pinger } from '../../src/daemon/echo.ts';
 import { CAN_NAMESPACES, ip, link, namespace, removeNamespaces } from './namespaces.ts';
@@ -44,8 +43,20 @@ describe.skipIf(!CAN_NAMESPACES)('echo over real sockets', () => {
   });
 });
 
-/** The prober runs in another namespace, so in a process of its own: bundled, as Node 20 reads no types. */
-describe.skipIf(!CAN_NAMESPACES)('path MTU over a router with a smaller link', () => {
+const BUILT = join(import.meta.dirname, '../../dist/src/daemon');
+const PROBE = `
+  import { openEcho } from ${JSON.stringify(join(BUILT, 'echo.js'))};
+  import { Prober } from ${JSON.stringify(join(BUILT, 'probes.js'))};
+  const addresses = process.argv.slice(2);
+  const prober = new Prober({ echo: await openEcho(), linkMtu: () => 1500, onPathMtu: () => {} });
+  prober.setTargets(addresses.map((address) => ({ name: address, address })));
+  const states = () => addresses.map((a) => prober.state(a));
+  for (let i = 0; i < 100 && states().some((s) => s.pathMtu === null); i++) await new Promise((r) => setTimeout(r, 100));
+  console.log(JSON.stringify(Object.fromEntries(addresses.map((a, i) => [a, [states()[i].reachable, states()[i].pathMtu]]))));
+  prober.close();`;
+
+/** The prober runs in another namespace, so in a process of its own: as built, as Node 20 reads no types. */
+describe.skipIf(!CAN_NAMESPACES || !existsSync(BUILT))('path MTU over a router with a smaller link', () => {
   const folder = mkdtempSync(join(tmpdir(), `twill-echo-${process.pid}-`));
   afterEach(() => {
     removeNamespaces();
@@ -64,7 +75,7 @@ describe.skipIf(!CAN_NAMESPACES)('path MTU over a router with a smaller link', (
     ip('-n', a, '-6', 'route', 'add', 'default', 'via', 'fd00:1::2');
     ip('-n', b, '-6', 'route', 'add', 'default', 'via', 'fd00:2::1');
     const script = join(folder, 'probe.mjs');
-    await bundle(script);
+    writeFileSync(script, PROBE);
     const output = await new Promise<string>((resolve, reject) => {
       const args = ['netns', 'exec', a, process.execPath, script, '192.0.2.6', 'fd00:2::2'];
       execFile('ip', args, { timeout: 15_000 }, (error, stdout, stderr) =>
@@ -73,46 +84,4 @@ describe.skipIf(!CAN_NAMESPACES)('path MTU over a router with a smaller link', (
     });
     expect(JSON.parse(output)).toEqual({ '192.0.2.6': ['yes', 1400], 'fd00:2::2': ['yes', 1350] });
   });
-
-  async function bundle(outfile: string): Promise<void> {
-    const root = join(import.meta.dirname, '../..');
-    const entry = '\0probe';
-    const code = `
-      import { openEcho } from ${JSON.stringify(join(root, 'src/daemon/echo.ts'))};
-      import { Prober } from ${JSON.stringify(join(root, 'src/daemon/probes.ts'))};
-      const addresses = process.argv.slice(2);
-      const prober = new Prober({ echo: await openEcho(), linkMtu: () => 1500, onPathMtu: () => {} });
-      prober.setTargets(addresses.map((address) => ({ name: address, address })));
-      const states = () => addresses.map((a) => prober.state(a));
-      for (let i = 0; i < 100 && states().some((s) => s.pathMtu === null); i++) await new Promise((r) => setTimeout(r, 100));
-      console.log(JSON.stringify(Object.fromEntries(addresses.map((a, i) => [a, [states()[i].reachable, states()[i].pathMtu]]))));
-      prober.close();`;
-    await build({
-      configFile: false,
-      logLevel: 'error',
-      plugins: [
-        {
-          name: 'probe',
-          resolveId: (id) => (id === entry ? id : null),
-          load: (id) => (id === entry ? code : null),
-        },
-        {
-          name: 'raw-socket',
-          enforce: 'pre',
-          resolveId: (id) =>
-            id === 'raw-socket'
-              ? { id: join(root, 'node_modules/raw-socket/index.js'), external: true }
-              : null,
-        },
-      ],
-      build: {
-        ssr: true,
-        write: true,
-        outDir: join(outfile, '..'),
-        emptyOutDir: false,
-        target: 'node20',
-        rollupOptions: { input: entry, output: { entryFileNames: 'probe.mjs' } },
-      },
-    });
-  }
 });

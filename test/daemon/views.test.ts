@@ -122,10 +122,12 @@ describe('V15: what a path MTU leaves for the packets inside', () => {
     networks: [
       { id: 0, mtu: 1450 },
       { id: 1, mtu: 1300 },
+      { id: 2, mtu: 1446, innerVlan: 'pass' },
     ],
     peers: [
       { name: 'four', memberships: [member(0), member(1)] },
       { name: 'six', memberships: [member(0, true)] },
+      { name: 'tagged', memberships: [member(2)] },
     ],
   } as unknown as Generation;
   const cases: [peer: string, pathMtu: number | null, inner: number][] = [
@@ -134,6 +136,8 @@ describe('V15: what a path MTU leaves for the packets inside', () => {
     ['four', 1400, 1350],
     ['six', 1520, 0],
     ['six', 1500, 1430],
+    ['tagged', 1500, 0],
+    ['tagged', 1499, 1445],
     ['four', null, 0],
     ['nobody', 900, 0],
   ];
