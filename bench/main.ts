@@ -1,9 +1,27 @@
-/** The benchmark program behind `make bench` and `twill bench`. */
+/** The benchmark program behind `make bench` and `twill bench`: `--quick` for a first look, `--memory` without namespaces. */
 import { cpus, release } from 'node:os';
+import { parseArgs } from 'node:util';
 import { type Comparison, runNamespaceBench } from './namespaces.ts';
 import { runPipelineBench } from './pipeline.ts';
 
-const isQuick = process.argv.includes('--quick');
+const { quick: isQuick, memory: isMemoryOnly } = options();
+
+/** Ends with 2 and a line of usage when they are wrong. */
+function options(): { quick: boolean; memory: boolean } {
+  try {
+    const flag = { type: 'boolean', default: false } as const;
+    return parseArgs({ options: { quick: flag, memory: flag } }).values;
+  } catch (error) {
+    console.error(
+      `twill bench: ${error instanceof Error ? error.message : error}\nusage: twill bench [--quick] [--memory]`,
+    );
+    process.exit(2);
+  }
+}
+
+// So that the laboratory is taken down on the way out.
+process.on('SIGINT', () => process.exit(130));
+process.on('SIGTERM', () => process.exit(143));
 
 const median = (values: readonly number[]): number => {
   const sorted = [...values].sort((a, b) => a - b);
@@ -50,6 +68,7 @@ for (const { scene, flows, nsPerFrame, margin } of runPipelineBench(
     `${scene.padEnd(28)} ${size.padStart(14)} ${nsPerFrame.toFixed(1).padStart(8)} ± ${margin.toFixed(1)} %`,
   );
 }
+if (isMemoryOnly) process.exit();
 if (process.getuid?.() === 0) {
   console.log('\nOne TCP stream between namespaces, interleaved:');
   const progress = (text: string): void => void process.stderr.write(`  ${text}\n`);

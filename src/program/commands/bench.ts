@@ -11,8 +11,10 @@ import { packageRoot } from '../version.ts';
 export function registerBench(program: Command, _context: Context, outcome: Outcome): void {
   program
     .command('bench')
-    .summary('measure this machine: twill, the kernel and a bare C loop side by side')
-    .description('Runs the benchmark harness; its own options follow after --.')
+    .summary('measure this machine: logic in memory, and TCP beside the kernel')
+    .description(
+      'Runs the benchmark harness. --quick takes half a minute; --memory measures the logic alone, without root.',
+    )
     .argument('[args...]', 'passed on to the harness')
     .allowUnknownOption()
     .action(async (args: string[]) => {
