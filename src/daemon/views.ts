@@ -140,7 +140,7 @@ export class Views {
     const { manager, prober } = this.#o;
     const gone = generation.ports
       .filter((port) => manager.isGone(port))
-      .map((port) => `twill apply brings back port ${port.config.name}, whose namespace or device is gone`);
+      .map((port) => `port ${port.config.name} is gone: make its namespace again, then twill apply -f FILE`);
     const silent = generation.peers
       .filter(
         (peer) =>

@@ -5,6 +5,9 @@ import type { Context } from './context.ts';
 import { Failed, Usage } from './failure.ts';
 import { version } from './version.ts';
 
+/** Read with the program itself, whatever rights it gives up later. */
+const VERSION = version();
+
 /** Where a command leaves its exit code when it is not simply 0. */
 export interface Outcome {
   code: number;
@@ -13,7 +16,7 @@ export interface Outcome {
 export function buildProgram(context: Context, outcome: Outcome): Command {
   const program = new Command('twill')
     .description('A container network in userspace: learning bridge, VXLAN overlay, Kubernetes ClusterIPs.')
-    .version(`twill ${version()}`)
+    .version(`twill ${VERSION}`)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
