@@ -82,7 +82,7 @@ describe('status', () => {
     await manager.portGone(web);
     const { healthy, problems, ports } = views.status();
     expect([healthy, problems.length, ports[0]?.state]).toEqual([false, 1, 'gone']);
-    expect(problems[0]).toMatch(/^twill apply brings back port web,/);
+    expect(problems[0]).toMatch(/^port web is gone: .*twill apply/);
   });
 });
 
