@@ -247,7 +247,8 @@ export class Translate implements Restorer {
       const sequence = packets.view.getInt32(packets.l4[slot]! + Tcp.SEQUENCE);
       flows.acked[row * 2 + REPLY] = (sequence + 1) | 0;
     }
-    if (services.affinity[service] !== 0) {
+    // A clash sends this one flow elsewhere; the client's affinity stays where it is.
+    if (services.affinity[service] !== 0 && (affine < 0 || affine === index)) {
       affinities.remember(network, service, 0, 0, 0xffff, client, backends, index * BACKEND_WORDS, now);
     }
     return row;
@@ -271,7 +272,7 @@ export class Translate implements Restorer {
     return failure;
   }
 
-  /** Fills `reply` for a backend. @returns false when another flow already has that reply tuple (N4). */
+  /** Fills `reply` for a backend. @returns false when a living flow already has that reply tuple (N4). */
   private fitReply(network: number, backends: Int32Array, at: number, now: number): boolean {
     const { tuple, reply, flows } = this;
     reply.set(tuple);
@@ -280,7 +281,13 @@ export class Translate implements Restorer {
     reply[Word.PORTS] = (backends[at + 4]! << 16) | (tuple[Word.PORTS]! >>> 16);
     reply[Word.SOURCE] = backend;
     reply[Word.DESTINATION] = backend === client ? this.gatewayFor(network, client) : client; // N31
-    return flows.find(reply, flows.hash(reply), now) < 0;
+    const other = flows.find(reply, flows.hash(reply), now);
+    if (other < 0) return true;
+    // A client's kernel may use one port towards two VIPs. What is over makes room for the new connection (N15).
+    const state = flows.state[other >> 1]!;
+    if (state !== TcpState.TIME_WAIT && state !== TcpState.CLOSE) return false;
+    flows.remove(other >> 1);
+    return true;
   }
 
   private gatewayFor(network: number, client: number): number {

@@ -126,7 +126,8 @@ describe.skipIf(SKIP)('paths', () => {
     );
     for (const name of ['beta', 'gamma', 'beta6']) {
       expect(found[name]!.rtt).toBeGreaterThan(0);
-      expect(found[name]!.rtt).toBeLessThan(500);
+      // The first echo may have waited a second for the underlay's own ARP.
+      expect(found[name]!.rtt).toBeLessThan(5000);
     }
     expect(await ping(lab, ns.a1!, C1)).toBe(5);
     await gamma.stop();

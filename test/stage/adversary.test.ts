@@ -271,3 +271,56 @@ describe('configuration', () => {
     expect(ask()).toBe(IPS.c);
   });
 });
+
+describe('one client port towards two services with the same backend', () => {
+  const second = '10.96.0.11';
+  const only = { backends: [{ address: address4(IPS.b), port: 8080 }] };
+  const both = {
+    affinity: 10_000,
+    backends: [
+      { address: address4(IPS.b), port: 8080 },
+      { address: address4(IPS.c), port: 8080 },
+    ],
+  };
+  const fabricWith = (overrides: object): Fabric => {
+    const fabric = new Fabric();
+    fabric.dataplane.apply([
+      { op: 'service', service: service(only) },
+      { op: 'service', service: service({ id: 1, vip: address4(second), ...overrides }) },
+    ]);
+    return fabric;
+  };
+  const send = (fabric: Fabric, to: string, flags: string, sport: number, seq = 1000) =>
+    fabric.from(
+      'a',
+      ethernet(
+        { src: MACS.a, dst: MACS.gateway },
+        tcp({ from: IPS.a, to, sport, dport: 80, flags, seq, ack: 501 }),
+      ),
+    );
+  const refuse = (fabric: Fabric, sport: number) =>
+    fabric.from(
+      'b',
+      ethernet(
+        { src: MACS.b, dst: MACS.a },
+        tcp({ from: IPS.b, to: IPS.a, sport: 8080, dport: sport, flags: 'RA', seq: 0, ack: 1001 }),
+      ),
+    );
+
+  it('N4, N15: a connection that is over makes room for the next', () => {
+    const fabric = fabricWith(only);
+    send(fabric, '10.96.0.10', 'S', 5);
+    expect(send(fabric, second, 'S', 5)).toEqual([]);
+    refuse(fabric, 5);
+    expect(send(fabric, second, 'S', 5, 9000).map(({ to }) => to)).toEqual(['b']);
+    expect(fabric.drops()).toEqual({ FLOW_CLASH: 1 });
+  });
+
+  it('S26: a clash sends one flow elsewhere and moves no affinity', () => {
+    const fabric = fabricWith(both);
+    expect(send(fabric, second, 'S', 6).map(({ to }) => to)).toEqual(['b']);
+    send(fabric, '10.96.0.10', 'S', 7);
+    expect(send(fabric, second, 'S', 7).map(({ to }) => to)).toEqual(['c']);
+    expect(send(fabric, second, 'S', 8).map(({ to }) => to)).toEqual(['b']);
+  });
+});
