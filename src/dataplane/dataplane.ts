@@ -4,11 +4,10 @@ import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
 import { isIpv4 } from '../fabric/networks.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
-import { BACKEND_WORDS } from '../service/services.ts';
 import type { Counters } from '../telemetry/counters.ts';
-import { Protocol } from '../wire/ipv4.ts';
 import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig, ServiceConfig } from './config.ts';
 import { Pipeline } from './pipeline.ts';
+import { Stale } from './stale.ts';
 
 const sameMac = (a: { hi: number; lo: number }, b: { hi: number; lo: number }): boolean =>
   a.hi === b.hi && a.lo === b.lo;
@@ -35,9 +34,7 @@ export class Dataplane {
   readonly ports = new Map<number, PortConfig>();
   readonly peers = new Map<number, PeerConfig>();
   readonly services = new Map<number, ServiceConfig>();
-  /** Services changed by the running transaction: UDP ones, and whether they left their address; and with affinity. */
-  private readonly touchedUdp = new Map<number, boolean>();
-  private readonly touchedAffinity = new Set<number>();
+  private readonly stale: Stale;
 
   constructor(
     private readonly card: Card,
@@ -46,6 +43,7 @@ export class Dataplane {
     maxAffinities?: number,
   ) {
     this.pipeline = new Pipeline(card, counters, seed, maxAffinities);
+    this.stale = new Stale(this.pipeline.flows, this.pipeline.services, this.pipeline.affinities);
   }
 
   get now(): number {
@@ -66,7 +64,7 @@ export class Dataplane {
     try {
       for (const op of ops) if (op.op !== 'host') this.applyOne(op);
       this.rebuild();
-      this.forgetStale();
+      this.stale.forget(this.now);
     } catch (cause) {
       throw new HalfApplied(cause);
     }
@@ -240,86 +238,21 @@ export class Dataplane {
     if (!config) return;
     this.unlinkPeer(config, null);
     this.pipeline.resolver.abandon(id);
-    this.pipeline.resolver.abandon(id);
     this.pipeline.locations.removePeer(id);
     this.peers.delete(id);
   }
 
   private setService(config: ServiceConfig): void {
-    const old = this.services.get(config.id);
-    const hasMoved = old?.port !== config.port || old.vip.some((word, i) => word !== config.vip[i]);
+    this.stale.changed(config.id, this.services.get(config.id), config);
     this.services.set(config.id, config);
     this.pipeline.services.set(config);
-    this.touch(config.id, config, hasMoved);
   }
 
   private removeService(id: number): void {
     const config = this.services.get(id);
     if (!config) return;
+    this.stale.changed(id, config, undefined);
     this.services.delete(id);
-    this.touch(id, config, true);
     this.pipeline.services.remove(id);
-  }
-
-  private touch(id: number, config: ServiceConfig, isGone: boolean): void {
-    if (config.protocol === Protocol.UDP) this.touchedUdp.set(id, isGone || this.touchedUdp.get(id) === true);
-    if (config.affinity > 0 || this.pipeline.services.affinity[id] !== 0) this.touchedAffinity.add(id);
-  }
-
-  /** After a transaction: one pass over flows and one over affinities, whatever the number of changed services. */
-  private forgetStale(): void {
-    if (this.touchedUdp.size > 0) this.dropStaleUdp();
-    if (this.touchedAffinity.size > 0) this.forgetStaleAffinities();
-    this.touchedUdp.clear();
-    this.touchedAffinity.clear();
-  }
-
-  /** Affinity to an endpoint that left, or to a service that has none any more, is forgotten at once (S27). */
-  private forgetStaleAffinities(): void {
-    const { services, affinities } = this.pipeline;
-    const { backend } = affinities;
-    affinities.forget((row) => {
-      const id = affinities.key(row, 1);
-      if (!this.touchedAffinity.has(id)) return true;
-      const config = this.services.get(id);
-      const at = row * BACKEND_WORDS;
-      return (
-        config !== undefined &&
-        config.affinity > 0 &&
-        services.hasBackend(
-          id,
-          backend[at]!,
-          backend[at + 1]!,
-          backend[at + 2]!,
-          backend[at + 3]!,
-          backend[at + 4]!,
-        )
-      );
-    });
-  }
-
-  /** S31–S33: UDP flows to what their service no longer serves are deleted, so that clients find the rest. */
-  private dropStaleUdp(): void {
-    const { flows, services } = this.pipeline;
-    const high = Word.SOURCE_HIGH;
-    for (let row = 0; row < flows.extent; row++) {
-      const id = flows.service[row]!;
-      const isGone = this.touchedUdp.get(id);
-      if (isGone === undefined || !flows.isLive(row, this.now)) continue;
-      if ((flows.word(row * 2, Word.SCOPE) & 0xff) !== Protocol.UDP) continue;
-      const reply = row * 2 + 1;
-      const isServed =
-        !isGone &&
-        flows.generation[row] === services.generation[id] &&
-        services.serves(
-          id,
-          flows.word(reply, high),
-          flows.word(reply, high + 1),
-          flows.word(reply, high + 2),
-          flows.word(reply, Word.SOURCE),
-          flows.word(reply, Word.PORTS) >>> 16,
-        );
-      if (!isServed) flows.remove(row);
-    }
   }
 }

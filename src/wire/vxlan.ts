@@ -11,7 +11,6 @@ export const VXLAN_BYTES = 8;
 export const VXLAN_FLAGS = 0x08000000;
 /** The reserved bits of the first word (X1). */
 export const VXLAN_RESERVED_FLAGS = 0xf7ffffff | 0;
-export const VXLAN_PORT = 4789;
 
 /** Outer IP + UDP + VXLAN + inner Ethernet: what an inner IP packet grows by (V15). */
 export const VXLAN_OVERHEAD_4 = 50;

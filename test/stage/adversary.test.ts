@@ -243,6 +243,16 @@ describe('configuration', () => {
     expect([neighbors.hi[row], neighbors.lo[row]]).toEqual([macOf(MACS.far).hi, macOf(MACS.far).lo]);
   });
 
+  it('S29: an affinity does not outlive its switching off', () => {
+    const fabric = new Fabric();
+    const shop = (affinity: number): Op => ({ op: 'service', service: service({ affinity }) });
+    fabric.dataplane.apply([shop(10_000)]);
+    const syn = tcp({ from: IPS.a, to: '10.96.0.10', sport: 1, dport: 80 });
+    fabric.from('a', ethernet({ src: MACS.a, dst: MACS.gateway }, syn));
+    fabric.dataplane.apply([shop(0)]);
+    expect(fabric.dataplane.pipeline.affinities.count).toBe(0);
+  });
+
   it('S31: a UDP flow stays with an endpoint that drains, and leaves one that is gone', () => {
     const fabric = new Fabric();
     const udpService = (backends: string[], serving: string[]): Op => ({
