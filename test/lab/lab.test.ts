@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Ledger } from '../../src/demo/ledger.ts';
 import { isAlive, recordOf } from '../../src/demo/process.ts';
 import { CANNOT, type TestLab, testLab } from './lab.ts';
@@ -24,9 +24,12 @@ describe('a process is known by more than its pid', () => {
 
 describe('a ledger', () => {
   it('is found again by another program, ends only what it recorded, and removes itself', async () => {
-    const directory = join(mkdtempSync(join(tmpdir(), 'twill-ledger-')), 'here');
+    const home = mkdtempSync(join(tmpdir(), 'twill-ledger-'));
+    onTestFinished(() => rmSync(home, { recursive: true }));
+    const directory = join(home, 'here');
+    mkdirSync(join(home, 'elsewhere'));
     expect(Ledger.open(directory)).toBeUndefined();
-    symlinkSync(mkdtempSync(join(tmpdir(), 'twill-ledger-')), directory);
+    symlinkSync(join(home, 'elsewhere'), directory);
     expect(() => Ledger.create(directory)).toThrow('is not a directory of this user alone; remove it');
     expect(() => Ledger.open(directory)).toThrow('is not a directory of this user alone');
     rmSync(directory);
