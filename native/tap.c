@@ -46,6 +46,8 @@ static int negotiate(int fd, struct failure *f)
   return fail(f, errno, "TUNSETOFFLOAD");
 }
 
+bool tap_takes_udp_super_frames(int fd) { return ioctl(fd, TUNSETOFFLOAD, OFFLOADS[0]) == 0 || errno != EINVAL; }
+
 /* Opens a new device in the calling thread's namespace. */
 static int open_tap(const char *name, struct failure *f)
 {

@@ -8,6 +8,7 @@ import { loadNative } from '../card/native.ts';
 import { NativeCard } from '../card/native-card.ts';
 import { Counters } from '../telemetry/counters.ts';
 import { formatMac } from '../wire/address.ts';
+import { VXLAN_BYTES } from '../wire/vxlan.ts';
 import { Dataplane, HalfApplied } from './dataplane.ts';
 import { dumpRows } from './dump.ts';
 import type { DataplaneEvent, DumpRow, FromWorker, ToWorker, WorkerInit } from './messages.ts';
@@ -64,7 +65,7 @@ function handle(message: Exclude<ToWorker, { type: 'stop' }>): void {
     if (devices[device] !== DeviceState.GONE) throw new Error(`device ${device} is not gone`);
   }
   for (const { device, fd } of addTaps) card.addTap(device, fd);
-  for (const { device, rx, tx } of addUnderlays) card.addUnderlay(device, rx, [...tx]);
+  for (const { device, rx, tx } of addUnderlays) card.addUnderlay(device, rx, [...tx], VXLAN_BYTES);
   dataplane.apply(message.ops);
   for (const device of [...remove, ...removeIfGone]) card.remove(device);
   say({ type: 'applied', id: message.id });

@@ -122,6 +122,13 @@ export function pattern(length: number, seed = 1): Uint8Array {
   return bytes;
 }
 
+/** A frame of an experimental EtherType (IEEE 802 local), which nothing merges. */
+export const apart = (length: number): Uint8Array => {
+  const bytes = pattern(length);
+  bytes.set([...mac(2), ...mac(1), 0x88, 0xb5]);
+  return bytes;
+};
+
 /** The frames a super-frame stands for, each built from scratch. */
 export function segments(spec: FrameSpec, size: number): Uint8Array[] {
   const count = Math.max(1, Math.ceil(spec.payload.length / size));
