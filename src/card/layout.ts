@@ -92,7 +92,7 @@ export const FIELDS = {
   length: SLOTS,
   /** Card device the frame came from. */
   device: SLOTS,
-  /** Partial checksum: offset from `start` where summing begins; 0 = the checksum is complete. */
+  /** Partial checksum: offset from the Ethernet header where summing begins; 0 = the checksum is complete. */
   csumStart: SLOTS,
   /** Offset of the checksum field from `csumStart`. */
   csumOffset: SLOTS,
