@@ -1,4 +1,5 @@
 /** What main thread and dataplane worker say to each other. All cold: nothing here is per packet. */
+import type { ServiceBatch } from '../service/record.ts';
 import type { Op } from './config.ts';
 
 /** Devices the worker must take over (before ops) or let go (after ops) in the same transaction. */
@@ -20,6 +21,8 @@ export type ToWorker =
       readonly id: number;
       readonly devices: DeviceChanges;
       readonly ops: readonly Op[];
+      /** Its memory is handed over. */
+      readonly services?: ServiceBatch;
     }
   | { readonly type: 'dump'; readonly id: number; readonly what: DumpKind }
   | { readonly type: 'stop' };
