@@ -71,7 +71,10 @@ const LAYERS: Record<string, Layer> = {
   },
   control: {
     why: 'from documents to configuration: it touches neither kernel nor packets',
-    src: ['wire', 'telemetry', 'card/layout.ts', 'type:card/native.ts', 'type:dataplane'],
+    src: [
+      ...['wire', 'telemetry', 'card/layout.ts', 'service/record.ts'],
+      ...['type:card/native.ts', 'type:dataplane'],
+    ],
     packages: ['zod', 'yaml', 'node:crypto', 'node:fs', 'node:os', 'node:path', 'node:util'],
   },
   daemon: {

@@ -260,8 +260,8 @@ class Daemon {
   /** After every swap: probe the peers there are now, and judge their paths by the networks there are now. */
   #onChange(): void {
     const manager = this.#manager!;
-    const host = manager.resources.find((r) => r.kind === 'Host');
-    const peers = manager.resources.filter((r) => r.kind === 'Peer');
+    const host = manager.of('Host')[0];
+    const peers = manager.of('Peer');
     const targets = peers.flatMap((peer) => {
       const address = host && peerAddress(peer, host);
       return address === undefined ? [] : { name: peer.name, address };

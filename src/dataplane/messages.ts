@@ -2,6 +2,8 @@
 import type { ServiceBatch } from '../service/record.ts';
 import type { Op } from './config.ts';
 
+export type { ServiceBatch };
+
 /** Devices the worker must take over (before ops) or let go (after ops) in the same transaction. */
 export interface DeviceChanges {
   readonly addTaps: readonly { readonly device: number; readonly fd: number }[];

@@ -77,7 +77,7 @@ export class RecordWriter {
     others: number,
   ): number {
     const fixed = Field.HEAD + backends * BACKEND_WORDS + Math.max(0, others) * ADDRESS_WORDS;
-    this.reserve(fixed + name.length); // at most 3 bytes of UTF-8 per unit of UTF-16
+    this.reserve(fixed + name.length); // a unit of UTF-16 is at most 3 bytes of UTF-8: fewer than a word
     const at = this.length;
     const { words } = this;
     words[at + Field.ID] = id;
@@ -93,6 +93,24 @@ export class RecordWriter {
     this.count++;
     if (id >= this.ids) this.ids = id + 1;
     return at + Field.HEAD;
+  }
+
+  /** A place to `rewind` to. */
+  mark(): number {
+    return this.length;
+  }
+
+  /** Takes back the last record, which begins at `mark`; or, at 0, all of them. */
+  rewind(mark: number): void {
+    this.length = mark;
+    this.count = mark === 0 ? 0 : this.count - 1;
+  }
+
+  /** Whether what was written since `mark` is what another writer holds. */
+  endsWith(mark: number, other: RecordWriter): boolean {
+    if (this.length - mark !== other.length) return false;
+    for (let i = 0; i < other.length; i++) if (this.words[mark + i] !== other.words[i]) return false;
+    return true;
   }
 
   /** The memory `begin` wrote into. */
