@@ -75,7 +75,7 @@ const LAYERS: Record<string, Layer> = {
       ...['wire', 'telemetry', 'card/layout.ts', 'service/record.ts'],
       ...['type:card/native.ts', 'type:dataplane'],
     ],
-    packages: ['zod', 'yaml', 'node:crypto', 'node:fs', 'node:os', 'node:path', 'node:util'],
+    packages: ['zod', 'yaml', 'node:buffer', 'node:crypto', 'node:fs', 'node:os', 'node:path', 'node:util'],
   },
   daemon: {
     why: 'runs the control plane beside the worker, which it knows by messages and configuration only',

@@ -5,9 +5,10 @@ import { checkNetworks } from './check/networks.ts';
 import { checkPeers } from './check/peers.ts';
 import { checkPorts } from './check/ports.ts';
 import type { Subnet } from './check/services.ts';
+import { NamedMap } from './named.ts';
 import { formatOrigin, nameOf, problemIn } from './problem.ts';
 import { ServiceBook } from './services.ts';
-import type { Problem, Resource, ResourceOf } from './types.ts';
+import type { Kind, Problem, Resource, ResourceOf } from './types.ts';
 
 export interface Checked {
   readonly problems: readonly Problem[];
@@ -78,16 +79,21 @@ export function checkFabric(resources: readonly Resource[]): Checked {
 
 /** M3: one object, one definition. The first of several is judged further. */
 export function withoutDuplicates(resources: readonly Resource[], problems: Problem[]): Resource[] {
-  const seen = new Map<string, Resource>();
-  for (const resource of resources) {
-    const key = nameOf(resource);
-    const first = seen.get(key);
-    if (first === undefined) {
-      seen.set(key, resource);
-      continue;
+  const seen = new Map<Kind, NamedMap<Resource>>();
+  return resources.filter((resource) => {
+    const { kind, namespace, name } = resource;
+    let named = seen.get(kind);
+    if (!named) {
+      named = new NamedMap();
+      seen.set(kind, named);
     }
-    const message = `${key} is already defined at ${formatOrigin(first.origin)}; definitions are not merged, keep one`;
+    const first = named.get(namespace, name);
+    if (first === undefined) {
+      named.set(namespace, name, resource);
+      return true;
+    }
+    const message = `${nameOf(resource)} is already defined at ${formatOrigin(first.origin)}; definitions are not merged, keep one`;
     problems.push(problemIn(resource, 'metadata.name', message));
-  }
-  return [...seen.values()];
+    return false;
+  });
 }

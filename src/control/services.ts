@@ -8,6 +8,7 @@ import { RecordWriter, type ServiceBatch } from '../service/record.ts';
 import { parseAddress } from '../wire/address.ts';
 import { checkSlice, checkVip, type Subnet } from './check/services.ts';
 import { Gathered } from './endpoints.ts';
+import { NamedMap } from './named.ts';
 import { formatOrigin, nameOf, problemIn } from './problem.ts';
 import type { Problem, Resource, ResourceOf } from './types.ts';
 
@@ -15,6 +16,7 @@ type Service = ResourceOf<'Service'>;
 type Slice = ResourceOf<'EndpointSlice'>;
 
 const PROTOCOLS = { TCP: 6, UDP: 17 } as const;
+const CLAIMS = { TCP: 0, UDP: 1, SCTP: 2 } as const;
 
 /** A resource that comes (no `before`), changes, or goes (no `after`). */
 export interface Replacement {
@@ -27,16 +29,23 @@ interface Entry {
   readonly service: Service | undefined;
   /** IPv4 slices that carry its name. */
   readonly slices: readonly Slice[];
-  /** What the dataplane knows of it: "port protocol" → id. */
-  readonly ids: ReadonlyMap<string, number>;
+  readonly ids: Ids;
 }
 
+/** What the dataplane knows of a Service: ids by "port protocol". */
+type Ids = readonly { readonly key: string; readonly id: number }[];
+
+/** What an entry is to become. */
 interface Draft {
+  readonly namespace: string;
+  readonly name: string;
   readonly before: Entry;
   service: Service | undefined;
   slices: readonly Slice[];
-  ids: ReadonlyMap<string, number>;
+  ids: Ids;
 }
+
+type Warn = (resource: Resource, path: string, message: string) => void;
 
 /** What a change means; nothing has happened yet. */
 export interface Staged {
@@ -47,12 +56,12 @@ export interface Staged {
   commit(): void;
 }
 
-const NOTHING: Entry = { service: undefined, slices: [], ids: new Map() };
+const NOTHING: Entry = { service: undefined, slices: [], ids: [] };
 
 export class ServiceBook {
-  readonly #entries = new Map<string, Entry>();
-  /** "vip protocol port" → every Service that wants it. */
-  readonly #claims = new Map<string, readonly Service[]>();
+  readonly #entries = new NamedMap<Entry>();
+  /** `claimOf` an address → every Service that wants it. */
+  readonly #claims = new Map<number, readonly Service[]>();
   /** Ids that were given back, the next one to use last. */
   #free: number[] = [];
   #ids = 0;
@@ -66,10 +75,9 @@ export class ServiceBook {
     const warnings: Problem[] = [];
     const refuse = (resource: Resource, path: string, message: string) =>
       problems.push(problemIn(resource, path, message));
-    const warn = (resource: Resource, path: string, message: string) =>
-      warnings.push(problemIn(resource, path, message));
-    const drafts = new Map<string, Draft>();
-    const claims = new Map<string, readonly Service[]>();
+    const warn: Warn = (resource, path, message) => warnings.push(problemIn(resource, path, message));
+    const drafts = new NamedMap<Draft>();
+    const claims = new Map<number, readonly Service[]>();
     for (const { before, after } of changes) {
       if (before?.kind === 'Service') this.#replace(drafts, claims, before, undefined);
       if (after?.kind === 'Service') this.#replace(drafts, claims, undefined, after);
@@ -82,34 +90,23 @@ export class ServiceBook {
     for (const [key, wanted] of claims) {
       const known = this.#claims.get(key) ?? [];
       if (known.length + wanted.length < 2) continue;
-      for (const service of [...known, ...wanted]) this.#draft(drafts, fullName(service));
+      for (const { namespace, name } of [...known, ...wanted]) this.#draft(drafts, namespace, name);
     }
     if (recheck) {
-      for (const [name, { service }] of this.#entries) {
-        if (service && !drafts.has(name)) checkVip(service, subnets, refuse);
+      for (const { service } of this.#entries.values()) {
+        if (service && !drafts.get(service.namespace, service.name)) checkVip(service, subnets, refuse);
       }
     }
-
-    const owner = (key: string): Service => ownerOf(claims.get(key) ?? this.#claims.get(key) ?? []);
-    const compiler = new Compiler(this.#free, this.#ids);
-    for (const [name, draft] of drafts) {
-      const { service } = draft;
-      if (service) {
-        checkVip(service, subnets, refuse);
-        for (const [i, { protocol, port }] of service.spec.ports.entries()) {
-          if (service.spec.clusterIP === '') break;
-          const other = owner(claimOf(service, protocol, port));
-          if (other === service) continue;
-          const message = `${service.spec.clusterIP}:${port}/${protocol} belongs to ${nameOf(other)} (${formatOrigin(other.origin)}), which is older; not programmed`;
-          warn(service, `spec.ports[${i}].port`, message);
-        }
-      }
-      compiler.compile(name, draft, owner);
+    const owner = (claim: number): Service => ownerOf(claims.get(claim) ?? this.#claims.get(claim) ?? []);
+    const compiler = new Compiler(this.#free, this.#ids, owner, warn);
+    for (const draft of drafts.values()) {
+      if (draft.service) checkVip(draft.service, subnets, refuse);
+      compiler.compile(draft);
     }
     const commit = (): void => {
-      for (const [name, { service, slices, ids }] of drafts) {
-        if (service || slices.length > 0) this.#entries.set(name, { service, slices, ids });
-        else this.#entries.delete(name);
+      for (const { namespace, name, service, slices, ids } of drafts.values()) {
+        if (service || slices.length > 0) this.#entries.set(namespace, name, { service, slices, ids });
+        else this.#entries.delete(namespace, name);
       }
       for (const [key, wanted] of claims) {
         if (wanted.length > 0) this.#claims.set(key, wanted);
@@ -120,24 +117,24 @@ export class ServiceBook {
     return { problems, warnings, batch: compiler.writer.finish(), commit };
   }
 
-  #draft(drafts: Map<string, Draft>, name: string): Draft {
-    let draft = drafts.get(name);
-    if (!draft) {
-      const before = this.#entries.get(name) ?? NOTHING;
-      draft = { before, ...before };
-      drafts.set(name, draft);
-    }
+  #draft(drafts: NamedMap<Draft>, namespace: string, name: string): Draft {
+    const known = drafts.get(namespace, name);
+    if (known) return known;
+    const before = this.#entries.get(namespace, name) ?? NOTHING;
+    const { service, slices, ids } = before;
+    const draft = { namespace, name, before, service, slices, ids };
+    drafts.set(namespace, name, draft);
     return draft;
   }
 
   #replace(
-    drafts: Map<string, Draft>,
-    claims: Map<string, readonly Service[]>,
+    drafts: NamedMap<Draft>,
+    claims: Map<number, readonly Service[]>,
     before: Service | undefined,
     after: Service | undefined,
   ): void {
     const service = (before ?? after)!;
-    this.#draft(drafts, fullName(service)).service = after;
+    this.#draft(drafts, service.namespace, service.name).service = after;
     if (service.spec.clusterIP === '') return;
     for (const { protocol, port } of service.spec.ports) {
       const key = claimOf(service, protocol, port);
@@ -147,10 +144,10 @@ export class ServiceBook {
     }
   }
 
-  #slice(drafts: Map<string, Draft>, before: Slice | undefined, after: Slice | undefined): void {
+  #slice(drafts: NamedMap<Draft>, before: Slice | undefined, after: Slice | undefined): void {
     const { namespace, spec } = (before ?? after)!;
     if (spec.addressType !== 'IPv4' || spec.service === '') return;
-    const draft = this.#draft(drafts, `${namespace}/${spec.service}`);
+    const draft = this.#draft(drafts, namespace, spec.service);
     draft.slices = after ? [...draft.slices, after] : draft.slices.filter((slice) => slice !== before);
   }
 }
@@ -165,10 +162,15 @@ class Compiler {
   #ids: number;
   readonly #released: number[] = [];
 
-  constructor(free: readonly number[], ids: number) {
+  readonly #owner: (claim: number) => Service;
+  readonly #warn: Warn;
+
+  constructor(free: readonly number[], ids: number, owner: (claim: number) => Service, warn: Warn) {
     this.#free = free;
     this.#left = free.length;
     this.#ids = ids;
+    this.#owner = owner;
+    this.#warn = warn;
   }
 
   /** Ids that go are used again by later changes only: until then the dataplane may know them. */
@@ -176,39 +178,49 @@ class Compiler {
     return { free: [...this.#free.slice(0, this.#left), ...this.#released], ids: this.#ids };
   }
 
-  compile(name: string, draft: Draft, owner: (claim: string) => Service): void {
+  compile(draft: Draft): void {
     const { before, service, slices } = draft;
-    const ids = new Map<string, number>();
-    for (const port of service?.spec.clusterIP ? service.spec.ports : []) {
-      const { protocol } = port;
-      if (protocol === 'SCTP' || owner(claimOf(service!, protocol, port.port)) !== service) continue;
-      const label = port.name === '' ? String(port.port) : port.name;
-      const key = `${label} ${protocol}`;
-      const known = before.ids.get(key);
+    const ids: { key: string; id: number }[] = [];
+    const ports = service?.spec.clusterIP ? service.spec.ports : [];
+    for (let i = 0; i < ports.length; i++) {
+      const port = ports[i]!;
+      if (!this.#isOwn(service!, i) || port.protocol === 'SCTP') continue;
+      const key = keyOf(port);
+      const known = idOf(before.ids, key);
       const id = known ?? (this.#left > 0 ? this.#free[--this.#left]! : this.#ids++);
-      ids.set(key, id);
+      ids.push({ key, id });
       const start = this.writer.mark();
-      this.#write(this.writer, id, `${name}:${label}`, service!, port, slices);
+      this.#write(this.writer, id, service!, port, slices);
       if (known === undefined) continue;
       const old = before.service!.spec.ports.find((p) => keyOf(p) === key)!;
       this.#scratch.rewind(0);
-      this.#write(this.#scratch, id, `${name}:${label}`, before.service!, old, before.slices);
+      this.#write(this.#scratch, id, before.service!, old, before.slices);
       if (this.writer.endsWith(start, this.#scratch)) this.writer.rewind(start);
     }
-    for (const [key, id] of before.ids) {
-      if (ids.has(key)) continue;
+    for (const { key, id } of before.ids) {
+      if (idOf(ids, key) !== undefined) continue;
       this.writer.remove(id);
       this.#released.push(id);
     }
     draft.ids = ids;
   }
 
+  /** Warns when another Service has the address of the port. */
+  #isOwn(service: Service, i: number): boolean {
+    const { clusterIP, ports } = service.spec;
+    const { protocol, port } = ports[i]!;
+    const other = this.#owner(claimOf(service, protocol, port));
+    if (other === service) return true;
+    const message = `${clusterIP}:${port}/${protocol} belongs to ${nameOf(other)} (${formatOrigin(other.origin)}), which is older; not programmed`;
+    this.#warn(service, `spec.ports[${i}].port`, message);
+    return false;
+  }
+
   #write(
     writer: RecordWriter,
     id: number,
-    name: string,
-    { spec }: Service,
-    port: Service['spec']['ports'][number],
+    { namespace, name, spec }: Service,
+    port: ServicePort,
     slices: readonly Slice[],
   ): void {
     const protocol = port.protocol as 'TCP' | 'UDP';
@@ -217,23 +229,33 @@ class Compiler {
     const { words } = parseAddress(spec.clusterIP);
     const { backends, others } = gathered;
     const ms = spec.affinity * 1000;
-    const at = writer.begin(id, name, words, PROTOCOLS[protocol], port.port, ms, backends, others);
+    const full = `${namespace}/${name}:${labelOf(port)}`;
+    const at = writer.begin(id, full, words, PROTOCOLS[protocol], port.port, ms, backends, others);
     gathered.write(writer.target, at);
   }
 }
 
-const keyOf = ({ name, protocol, port }: Service['spec']['ports'][number]): string =>
-  `${name === '' ? port : name} ${protocol}`;
+type ServicePort = Service['spec']['ports'][number];
 
-const fullName = ({ namespace, name }: Resource): string => `${namespace}/${name}`;
+const labelOf = ({ name, port }: ServicePort): string => (name === '' ? String(port) : name);
 
-const claimOf = ({ spec }: Service, protocol: string, port: number): string =>
-  `${spec.clusterIP} ${protocol} ${port}`;
+const keyOf = (port: ServicePort): string => `${labelOf(port)} ${port.protocol}`;
+
+const idOf = (ids: Ids, key: string): number | undefined => ids.find((known) => known.key === key)?.id;
+
+/** An address of a port as one number, below 2^50. */
+function claimOf({ spec }: Service, protocol: ServicePort['protocol'], port: number): number {
+  const { words } = parseAddress(spec.clusterIP);
+  return ((words[3] >>> 0) * 65_536 + port) * 4 + CLAIMS[protocol];
+}
 
 /** M10: the older, then the first by name. */
 function ownerOf(services: readonly Service[]): Service {
+  if (services.length === 1) return services[0]!;
   return services.reduce((best, service) => (isOlder(service, best) ? service : best));
 }
+
+const fullName = ({ namespace, name }: Resource): string => `${namespace}/${name}`;
 
 function isOlder(a: Service, b: Service): boolean {
   const [createdA, createdB] = [createdAt(a), createdAt(b)];

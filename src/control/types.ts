@@ -8,6 +8,8 @@ export interface Source {
   /** Name for messages: a path as the user gave it, or "<stdin>". */
   readonly file: string;
   readonly text: string;
+  /** The same in UTF-8, where that is at hand. */
+  readonly bytes?: Buffer;
 }
 
 export interface Origin {

@@ -21,6 +21,7 @@ import type {
   Facts,
   Generation,
   Kind,
+  Parsed,
   Plan,
   PortPlan,
   Problem,
@@ -111,9 +112,9 @@ export class Manager {
   }
 
   /** The texts of the command line's files, the first time or again. @throws Rejected */
-  load(sources: readonly Source[]): Promise<ApplyResponse> {
+  load(sources: readonly Source[], parsed?: Parsed): Promise<ApplyResponse> {
     return this.#enqueue(() => {
-      const { single, problems, warnings } = parse(sources);
+      const { single, problems, warnings } = parse(sources, parsed);
       return this.#transact(this.#set.files(single), problems, warnings);
     });
   }
@@ -317,8 +318,7 @@ interface Read {
   readonly warnings: readonly Problem[];
 }
 
-function parse(sources: readonly Source[]): Read {
-  const parsed = parseSources(sources);
+function parse(sources: readonly Source[], parsed = parseSources(sources)): Read {
   refuse(parsed.problems);
   const problems: Problem[] = [];
   return { single: withoutDuplicates(parsed.resources, problems), problems, warnings: parsed.warnings };

@@ -7,6 +7,7 @@
  * A change is a list of replacements; it costs what it touches, and nothing happens before `commit`.
  */
 import { sameContent } from '../control/diff.ts';
+import { NamedMap } from '../control/named.ts';
 import type { Replacement } from '../control/services.ts';
 import type { Kind, Resource, ResourceOf } from '../control/types.ts';
 
@@ -22,7 +23,7 @@ interface Owned {
 }
 
 export class OwnedSet {
-  readonly #kinds = new Map<Kind, Map<string, Owned>>();
+  readonly #kinds = new Map<Kind, NamedMap<Owned>>();
 
   /** All of a kind. */
   of<K extends Kind>(kind: K): ResourceOf<K>[] {
@@ -38,7 +39,7 @@ export class OwnedSet {
   }
 
   get(kind: Kind, namespace: string, name: string): Resource | undefined {
-    return this.#of(kind).get(keyOf(namespace, name))?.resource;
+    return this.#of(kind).get(namespace, name)?.resource;
   }
 
   /** @param resources without duplicates */
@@ -70,23 +71,21 @@ export class OwnedSet {
   commit(changes: readonly OwnedReplacement[]): void {
     for (const { before, after, owner } of changes) {
       const { kind, namespace, name } = (after ?? before)!;
-      if (after) this.#of(kind).set(keyOf(namespace, name), { resource: after, owner });
-      else this.#of(kind).delete(keyOf(namespace, name));
+      if (after) this.#of(kind).set(namespace, name, { resource: after, owner });
+      else this.#of(kind).delete(namespace, name);
     }
   }
 
   #find({ kind, namespace, name }: Resource): Owned | undefined {
-    return this.#of(kind).get(keyOf(namespace, name));
+    return this.#of(kind).get(namespace, name);
   }
 
-  #of(kind: Kind): Map<string, Owned> {
+  #of(kind: Kind): NamedMap<Owned> {
     let all = this.#kinds.get(kind);
     if (!all) {
-      all = new Map();
+      all = new NamedMap();
       this.#kinds.set(kind, all);
     }
     return all;
   }
 }
-
-const keyOf = (namespace: string, name: string): string => `${namespace}/${name}`;

@@ -87,7 +87,7 @@ export class RecordWriter {
     words[at + Field.BACKENDS] = backends;
     words[at + Field.OTHERS] = others;
     const nameAt = at + fixed;
-    const { written } = this.encoder.encodeInto(name, this.bytes.subarray(nameAt * 4));
+    const written = this.encode(name, nameAt * 4);
     words[at + Field.NAME_BYTES] = written;
     this.length = nameAt + ((written + 3) >> 2);
     this.count++;
@@ -132,6 +132,17 @@ export class RecordWriter {
   finish(): ServiceBatch {
     const removed = Int32Array.from(this.removed);
     return { records: this.words, count: this.count, removed, ids: this.ids };
+  }
+
+  /** @returns how many bytes of UTF-8 it is. */
+  private encode(text: string, at: number): number {
+    const { bytes } = this;
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit > 0x7f) return this.encoder.encodeInto(text, bytes.subarray(at)).written;
+      bytes[at + i] = unit;
+    }
+    return text.length;
   }
 
   private reserve(words: number): void {
