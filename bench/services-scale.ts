@@ -123,8 +123,7 @@ export class ScaledServices {
     const staged = this.#book.stage(changes, subnetsOf([]), false);
     const stage = performance.now();
     const answer = new Promise<number>((resolve) => this.#worker.once('message', resolve));
-    const { records, removed } = staged.batch;
-    this.#worker.postMessage(staged.batch, [records.buffer, removed.buffer]);
+    this.#worker.postMessage(staged.batch);
     staged.commit();
     for (const resource of single) this.#running.set(resource.name, resource);
     const commit = performance.now();

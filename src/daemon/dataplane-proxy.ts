@@ -32,7 +32,7 @@ export interface DumpRows {
 /** What the rest of the daemon may ask of the worker; a fake in tests. */
 export interface Dataplane {
   /**
-   * All or nothing. Answers when all of it is in effect; the memory of `services` is handed over.
+   * All or nothing. Answers when all of it is in effect; `services` must not change any more.
    * @throws when the worker refuses
    */
   apply(devices: DeviceChanges, ops: readonly Op[], services?: ServiceBatch): Promise<void>;
@@ -147,9 +147,7 @@ export class DataplaneProxy implements Dataplane {
   }
 
   #post(message: ToWorker): void {
-    const services = message.type === 'apply' ? message.services : undefined;
-    const memory = services ? [services.records.buffer, services.removed.buffer] : [];
-    this.#worker.postMessage(message, memory);
+    this.#worker.postMessage(message);
     this.#options.native.wake(this.#wake);
   }
 

@@ -20,8 +20,13 @@ export class HalfApplied extends Error {
   }
 }
 
-/** Words of service records put between two turns, about 100 µs; a record costs as much as so many words. */
+/**
+ * Words of service records put between two turns, about 50 µs: few at first, when the code is seldom used and slow,
+ * then up to twice as many each time.
+ */
+const FIRST_WORDS = 1024;
 const WORDS_PER_STEP = 16_384;
+/** A record costs as much as so many words. */
 const RECORD_COST = 128;
 
 /** Must what was learned from the port before be forgotten? */
@@ -88,21 +93,22 @@ export class Dataplane {
     const { services } = this.pipeline;
     yield* services.grow(ids);
     this.stale.begin();
-    let budget = WORDS_PER_STEP;
-    for (let i = 0, at = 0; i < count; i++) {
-      budget -= RECORD_COST + tailWords(records, at);
-      this.stale.setting(records, at);
-      at = services.put(records, at);
-      if (budget > 0) continue;
-      budget = WORDS_PER_STEP;
-      yield;
-    }
-    for (const id of removed) {
-      this.stale.removing(id);
-      services.remove(id);
+    let allowed = FIRST_WORDS;
+    let budget = allowed;
+    for (let i = 0, at = 0; i < count + removed.length; i++) {
       budget -= RECORD_COST;
+      if (i < count) {
+        budget -= tailWords(records, at);
+        this.stale.setting(records, at);
+        at = services.put(records, at);
+      } else {
+        const id = removed[i - count]!;
+        this.stale.removing(id);
+        services.remove(id);
+      }
       if (budget > 0) continue;
-      budget = WORDS_PER_STEP;
+      allowed = Math.min(allowed * 2, WORDS_PER_STEP);
+      budget = allowed;
       yield;
     }
     yield* this.stale.forget(this);

@@ -23,7 +23,6 @@ export type ToWorker =
       readonly id: number;
       readonly devices: DeviceChanges;
       readonly ops: readonly Op[];
-      /** Its memory is handed over. */
       readonly services?: ServiceBatch;
     }
   | { readonly type: 'dump'; readonly id: number; readonly what: DumpKind }

@@ -3,6 +3,7 @@ import { Word } from '../conntrack/tuple.ts';
 import type { Affinities } from '../service/affinity.ts';
 import { BACKEND_WORDS, Field } from '../service/record.ts';
 import type { Services } from '../service/services.ts';
+import { uint8 } from '../table/memory.ts';
 import { Protocol } from '../wire/ipv4.ts';
 
 /** What is known of a service that changed. */
@@ -27,7 +28,7 @@ const REMOVAL = 16;
  */
 export class Stale {
   /** [service id] */
-  private marks = new Uint8Array(0);
+  private marks = uint8(0);
   /** All marks there are. */
   private any = 0;
 
@@ -39,7 +40,7 @@ export class Stale {
 
   /** Makes room for the ids the table has room for. Before the first mark of a transaction. */
   begin(): void {
-    if (this.marks.length < this.services.capacity) this.marks = new Uint8Array(this.services.capacity);
+    if (this.marks.length < this.services.capacity) this.marks = uint8(this.services.capacity);
   }
 
   /** Before the record at `at` is put. A service that comes leaves nothing behind. */

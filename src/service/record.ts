@@ -6,9 +6,10 @@
  *            others × (address 0–3): endpoints that serve and are no backends (S31)
  *            the name, UTF-8, padded to a whole word
  *
- * A batch crosses between the threads by handing over its memory; nothing of it becomes an object on the other side.
+ * A batch crosses between the threads in shared memory; nothing of it becomes an object on the other side.
  */
 import type { ServiceConfig } from '../dataplane/config.ts';
+import { int32 } from '../table/memory.ts';
 
 /** Words per backend: address 0–3, port. */
 export const BACKEND_WORDS = 5;
@@ -31,9 +32,9 @@ export const NONE_SERVES = -1;
 /** What one transaction does to services: `records` are set, then `removed` ids go. */
 export interface ServiceBatch {
   /** The words of all records; may be longer than they are. */
-  readonly records: Int32Array<ArrayBuffer>;
+  readonly records: Int32Array;
   readonly count: number;
-  readonly removed: Int32Array<ArrayBuffer>;
+  readonly removed: Int32Array;
   /** One past the highest id of a record. */
   readonly ids: number;
 }
@@ -46,7 +47,7 @@ export const tailWords = (records: Int32Array, at: number): number =>
 
 /** Writes records one after the other into memory that grows. */
 export class RecordWriter {
-  private words = new Int32Array(256);
+  private words = int32(256);
   private bytes = new Uint8Array(this.words.buffer);
   private length = 0;
   private ids = 0;
@@ -128,9 +129,10 @@ export class RecordWriter {
     this.words.set(backends.flatMap((b) => [...b.address, b.port]).concat(others.flat()), at);
   }
 
-  /** The batch, which owns the memory from now on. */
+  /** The batch, whose memory it is from now on. */
   finish(): ServiceBatch {
-    const removed = Int32Array.from(this.removed);
+    const removed = int32(this.removed.length);
+    removed.set(this.removed);
     return { records: this.words, count: this.count, removed, ids: this.ids };
   }
 
@@ -147,7 +149,7 @@ export class RecordWriter {
 
   private reserve(words: number): void {
     if (this.length + words <= this.words.length) return;
-    const grown = new Int32Array(Math.max(this.words.length * 2, this.length + words));
+    const grown = int32(Math.max(this.words.length * 2, this.length + words));
     grown.set(this.words.subarray(0, this.length));
     this.words = grown;
     this.bytes = new Uint8Array(grown.buffer);

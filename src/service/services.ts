@@ -1,6 +1,7 @@
 import type { ServiceConfig } from '../dataplane/config.ts';
 import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
+import { int32, uint8 } from '../table/memory.ts';
 import { Segments } from '../table/segments.ts';
 import { ADDRESS_WORDS, BACKEND_WORDS, Field, NONE_SERVES, RecordWriter, tailWords } from './record.ts';
 import { VipSet } from './vip-set.ts';
@@ -31,16 +32,16 @@ const enum State {
 export class Services {
   count = 0;
   capacity = FIRST_CAPACITY;
-  affinity = new Int32Array(FIRST_CAPACITY);
-  next = new Int32Array(FIRST_CAPACITY);
-  generation = new Int32Array(FIRST_CAPACITY);
+  affinity = int32(FIRST_CAPACITY);
+  next = int32(FIRST_CAPACITY);
+  generation = int32(FIRST_CAPACITY);
   /** Number of backends. */
-  size = new Int32Array(FIRST_CAPACITY);
-  private state = new Uint8Array(FIRST_CAPACITY);
-  private keys = new Int32Array(FIRST_CAPACITY * KEY_WORDS);
-  private run = new Int32Array(FIRST_CAPACITY);
-  private others = new Int32Array(FIRST_CAPACITY);
-  private nameBytes = new Int32Array(FIRST_CAPACITY);
+  size = int32(FIRST_CAPACITY);
+  private state = uint8(FIRST_CAPACITY);
+  private keys = int32(FIRST_CAPACITY * KEY_WORDS);
+  private run = int32(FIRST_CAPACITY);
+  private others = int32(FIRST_CAPACITY);
+  private nameBytes = int32(FIRST_CAPACITY);
   private index = new HashIndex(FIRST_CAPACITY);
   /** Every IPv4 VIP in use; to know an undefined port from a foreign address (S15). */
   private vips = new VipSet(FIRST_CAPACITY);
@@ -215,9 +216,9 @@ export class Services {
     if (capacity === this.capacity) return;
     const index = new HashIndex(capacity);
     const vips = new VipSet(capacity);
-    const next = new Int32Array(capacity);
-    const state = new Uint8Array(capacity);
-    const wide = (words: number) => new Int32Array(capacity * words);
+    const next = int32(capacity);
+    const state = uint8(capacity);
+    const wide = (words: number) => int32(capacity * words);
     const columns = {
       keys: wide(KEY_WORDS),
       affinity: wide(1),

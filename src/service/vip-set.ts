@@ -1,4 +1,5 @@
 import { finish } from '../table/hash.ts';
+import { int32 } from '../table/memory.ts';
 
 /**
  * IPv4 addresses with a count of uses each: open addressing, linear probing at a load of at most ½, deletion by
@@ -11,8 +12,8 @@ export class VipSet {
 
   /** @param capacity addresses at most; a power of two. */
   constructor(capacity: number) {
-    this.members = new Int32Array(capacity * 2);
-    this.uses = new Int32Array(capacity * 2);
+    this.members = int32(capacity * 2);
+    this.uses = int32(capacity * 2);
     this.mask = capacity * 2 - 1;
   }
 

@@ -1,3 +1,5 @@
+import { int32 } from './memory.ts';
+
 /**
  * Runs of words of any length, taken and given back in constant time.
  *
@@ -24,9 +26,9 @@ export class Segments {
       return run;
     }
     const length = lengthOf(kind);
-    if (length > CHUNK_WORDS) return (this.chunks.push(new Int32Array(length)) - 1) << CHUNK_BITS;
+    if (length > CHUNK_WORDS) return (this.chunks.push(int32(length)) - 1) << CHUNK_BITS;
     if (this.used + length > CHUNK_WORDS) {
-      this.chunk = this.chunks.push(new Int32Array(CHUNK_WORDS)) - 1;
+      this.chunk = this.chunks.push(int32(CHUNK_WORDS)) - 1;
       this.used = 0;
     }
     const at = this.used;
