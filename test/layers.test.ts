@@ -64,7 +64,7 @@ const LAYERS: Record<string, Layer> = {
   dataplane: {
     why: 'the itinerary knows the stages; nothing above it',
     src: [
-      ...['wire', 'telemetry', 'fabric', 'packet', 'card'],
+      ...['wire', 'table/memory.ts', 'telemetry', 'fabric', 'packet', 'card'],
       ...['bridge', 'neigh', 'overlay', 'conntrack', 'service', 'gateway'],
     ],
     packages: ['node:worker_threads@worker.ts'],
