@@ -1,6 +1,7 @@
 /** Endpoints as numbers: from slices to the backends of one service port. */
 import { BACKEND_WORDS, NONE_SERVES } from '../service/record.ts';
-import type { EndpointSliceSpec } from './types.ts';
+import { formatAddress, parseCidr } from '../wire/address.ts';
+import type { EndpointSliceSpec, ResourceOf } from './types.ts';
 
 /** Words per endpoint of a slice: IPv4 address, health. */
 export const ENDPOINT_WORDS = 2;
@@ -15,6 +16,29 @@ export const enum Health {
 
 export function healthOf(ready: boolean, serving: boolean, terminating: boolean): number {
   return (terminating ? 0 : Health.STAYS) + (ready ? Health.READY : 0) + (serving ? Health.SERVING : 0);
+}
+
+export const isReady = (health: number): boolean => (health & Health.READY) !== 0;
+
+/**
+ * Addresses of a slice in canonical text; of a plain one, which has them as numbers, only those among the first `most`
+ * of a network.
+ */
+export function* addressesNear(
+  { spec, isPlain }: ResourceOf<'EndpointSlice'>,
+  cidr: string,
+  most: number,
+): Generator<string> {
+  if (!isPlain) {
+    for (const { address } of spec.endpoints) yield address;
+    return;
+  }
+  const { family, words } = parseCidr(cidr);
+  if (family !== 4) return;
+  for (let i = 0; i < spec.words.length; i += ENDPOINT_WORDS) {
+    const address = spec.words[i]!;
+    if ((address - words[3]) >>> 0 <= most) yield formatAddress(0, 0, 0xffff, address);
+  }
 }
 
 /** An instance as one number, ordered by address, port, health; below 2^51. */

@@ -6,7 +6,7 @@
  */
 import { unusualKind } from '../wire/address.ts';
 import { parsePath } from './document.ts';
-import { ENDPOINT_WORDS, healthOf } from './endpoints.ts';
+import { ENDPOINT_WORDS, healthOf, isReady } from './endpoints.ts';
 import { END, type JsonCursor, Keys } from './json.ts';
 import type { JsonText } from './json-document.ts';
 import { endpointSliceSchema, endpointSliceSpec, SERVICE_LABEL } from './schema/endpoint-slice.ts';
@@ -128,6 +128,12 @@ class PlainSliceSpec implements EndpointSliceSpec {
     private readonly start: number,
     private readonly end: number,
   ) {}
+
+  get ready(): number {
+    let count = 0;
+    for (let i = 1; i < this.words.length; i += ENDPOINT_WORDS) if (isReady(this.words[i]!)) count++;
+    return count;
+  }
 
   get endpoints(): EndpointSliceSpec['endpoints'] {
     const document: unknown = JSON.parse(this.source.text(this.start, this.end));

@@ -133,6 +133,8 @@ export interface EndpointSliceSpec {
   }[];
   /** The IPv4 endpoints that can be used, `ENDPOINT_WORDS` each: address, health (`endpoints.ts`). */
   readonly words: Int32Array;
+  /** How many of its endpoints are ready. */
+  readonly ready: number;
 }
 
 export type Resource =

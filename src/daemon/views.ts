@@ -289,8 +289,11 @@ const portAt = (generation: Generation, location: number): PortPlan | undefined 
 /** "default/shop:http" → "default/shop" */
 const serviceOf = (name: string): string => name.slice(0, name.lastIndexOf(':'));
 
+/** The order of `localeCompare`, made once: a list may have a hundred thousand rows. */
+const order = new Intl.Collator();
+
 function byName(a: Resource, b: Resource): number {
-  return a.namespace.localeCompare(b.namespace) || a.name.localeCompare(b.name);
+  return order.compare(a.namespace, b.namespace) || order.compare(a.name, b.name);
 }
 
 function tally<T>(rows: readonly T[], key: (row: T) => string | null): Map<string, number> {
@@ -307,8 +310,7 @@ function endpointCounts(slices: readonly ResourceOf<'EndpointSlice'>[]): Map<str
   const counts = new Map<string, number>();
   for (const slice of slices) {
     const name = `${slice.namespace}/${slice.spec.service}`;
-    const ready = slice.spec.endpoints.filter((endpoint) => endpoint.ready).length;
-    counts.set(name, (counts.get(name) ?? 0) + ready);
+    counts.set(name, (counts.get(name) ?? 0) + slice.spec.ready);
   }
   return counts;
 }

@@ -64,6 +64,7 @@ export function endpointSliceSpec(parsed: z.infer<typeof endpointSliceSchema>): 
       return name === undefined || port === undefined || port === 0 ? [] : [{ name, protocol, port }];
     }),
     endpoints,
+    ready: endpoints.filter(({ ready }) => ready).length,
     words: Int32Array.from(
       endpoints.flatMap(({ address, ready, serving, terminating }) =>
         endpointRefusal(address, 'IPv4') === null
