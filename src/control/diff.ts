@@ -1,6 +1,7 @@
 /** What takes one generation to the next, and what a person is told about it. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Op } from '../dataplane/config.ts';
+import { PlainResource } from './plain.ts';
 import type { Action, Generation, Plan, PortPlan, Resource } from './types.ts';
 
 /**
@@ -45,7 +46,7 @@ export function actionOf(before: Resource | undefined, after: Resource | undefin
 
 /** Whether two resources of one name mean the same, however they are written. */
 export function sameContent(a: Resource, b: Resource): boolean {
-  if (a.text !== undefined && a.text === b.text) return true;
+  if (a instanceof PlainResource && b instanceof PlainResource && a.isLike(b)) return true;
   const same = (x: unknown, y: unknown) => isDeepStrictEqual(x, y);
   return same(contentOf(a), contentOf(b)) && same(a.labels, b.labels) && same(a.annotations, b.annotations);
 }

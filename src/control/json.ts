@@ -62,7 +62,7 @@ export class JsonCursor {
   keyAt = 0;
   private level = 0;
   /** Hashes of the keys of all open objects. */
-  private readonly seen = new Int32Array(MOST_KEYS);
+  private seen = new Int32Array(32);
   private seenCount = 0;
   /** [level]: `seenCount` when its object was opened. */
   private readonly opened = new Int32Array(MOST_LEVELS + 2);
@@ -134,7 +134,7 @@ export class JsonCursor {
       this.at++;
       this.blanks();
     }
-    if (bytes[this.at] !== Byte.QUOTE || this.seenCount === MOST_KEYS) return this.fail();
+    if (bytes[this.at] !== Byte.QUOTE) return this.fail();
     this.keyAt = this.at;
     const from = ++this.at;
     let hash = 0;
@@ -145,6 +145,7 @@ export class JsonCursor {
       byte = bytes[++this.at]!;
     }
     const to = this.at++;
+    if (this.seenCount === this.seen.length && !this.seeMore()) return this.fail();
     const { seen } = this;
     for (let i = first; i < this.seenCount; i++) if (seen[i] === hash) return this.fail();
     seen[this.seenCount++] = hash;
@@ -239,6 +240,14 @@ export class JsonCursor {
     }
     this.at = at + 1;
     return union < 0x80 && !escapes;
+  }
+
+  private seeMore(): boolean {
+    const { seen } = this;
+    if (seen.length === MOST_KEYS) return false;
+    this.seen = new Int32Array(seen.length * 2);
+    this.seen.set(seen);
+    return true;
   }
 
   private word(text: string): void {

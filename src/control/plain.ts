@@ -92,12 +92,14 @@ export class PlainResource {
     readonly end: number,
   ) {}
 
-  get text(): string {
-    return this.source.text(this.start, this.end);
+  /** Whether both came in the same words. */
+  isLike(other: PlainResource): boolean {
+    const { bytes } = this.source;
+    return bytes.compare(other.source.bytes, other.start, other.end, this.start, this.end) === 0;
   }
 
   get document(): Readonly<Record<string, unknown>> {
-    return JSON.parse(this.text) as Readonly<Record<string, unknown>>;
+    return JSON.parse(this.source.text(this.start, this.end)) as Readonly<Record<string, unknown>>;
   }
 
   get labels(): Readonly<Record<string, string>> {
@@ -143,7 +145,7 @@ class PlainSliceSpec implements EndpointSliceSpec {
 
 /** M11: longer slices are warned of. */
 const MOST_ENDPOINTS = 100;
-/** Words of endpoints that share one memory. */
+/** Words of endpoints that share one memory; a text has more than 8 bytes for each. */
 const POOL_WORDS = 1 << 16;
 
 const WORDS = 256;
@@ -161,7 +163,7 @@ export class PlainReader {
   private ports: Port[] = [];
   private hasSpec = false;
   private isSlice = false;
-  private words = new Int32Array(POOL_WORDS);
+  private words: Int32Array;
   private used = 0;
   private first = 0;
   /** Words seen, each in the place its letters choose. */
@@ -171,7 +173,9 @@ export class PlainReader {
   constructor(
     private readonly text: JsonText,
     private readonly cursor: JsonCursor,
-  ) {}
+  ) {
+    this.words = new Int32Array(Math.min(POOL_WORDS, text.bytes.length >> 3));
+  }
 
   /** @returns null when the object at `start` is not of the usual form. */
   read(start: number): PlainResource | null {
@@ -180,7 +184,7 @@ export class PlainReader {
     this.namespace = 'default';
     this.ports = [];
     this.hasSpec = this.isSlice = false;
-    if (POOL_WORDS - this.used < MOST_ENDPOINTS * ENDPOINT_WORDS) {
+    if (this.used + MOST_ENDPOINTS * ENDPOINT_WORDS > POOL_WORDS) {
       this.words = new Int32Array(POOL_WORDS);
       this.used = 0;
     }
@@ -347,7 +351,7 @@ export class PlainReader {
           cursor.skip();
       }
     }
-    if (address === undefined || isUnusual(address) || this.used + ENDPOINT_WORDS > POOL_WORDS) {
+    if (address === undefined || isUnusual(address) || this.used + ENDPOINT_WORDS > this.words.length) {
       cursor.fail();
       return;
     }

@@ -157,7 +157,7 @@ class Compiler {
   readonly writer = new RecordWriter();
   readonly #scratch = new RecordWriter();
   readonly #gathered = new Gathered();
-  readonly #free: readonly number[];
+  readonly #free: number[];
   #left: number;
   #ids: number;
   readonly #released: number[] = [];
@@ -165,7 +165,7 @@ class Compiler {
   readonly #owner: (claim: number) => Service;
   readonly #warn: Warn;
 
-  constructor(free: readonly number[], ids: number, owner: (claim: number) => Service, warn: Warn) {
+  constructor(free: number[], ids: number, owner: (claim: number) => Service, warn: Warn) {
     this.#free = free;
     this.#left = free.length;
     this.#ids = ids;
@@ -173,9 +173,12 @@ class Compiler {
     this.#warn = warn;
   }
 
-  /** Ids that go are used again by later changes only: until then the dataplane may know them. */
+  /** Once the change is committed. Ids that go are used again by later ones: until then the dataplane may know them. */
   idsLeft(): { free: number[]; ids: number } {
-    return { free: [...this.#free.slice(0, this.#left), ...this.#released], ids: this.#ids };
+    const free = this.#free;
+    free.length = this.#left;
+    for (const id of this.#released) free.push(id);
+    return { free, ids: this.#ids };
   }
 
   compile(draft: Draft): void {

@@ -44,8 +44,6 @@ interface Envelope<K extends Kind, S> {
   readonly document: unknown;
   /** A Kubernetes object in its usual form (`plain.ts`): there is nothing to warn of. */
   readonly isPlain?: boolean;
-  /** Its own JSON, where it was read from JSON. Equal texts are equal resources. */
-  readonly text?: string;
 }
 
 export interface HostSpec {
