@@ -9,7 +9,7 @@ SHARE   := $(DESTDIR)$(PREFIX)/lib/twill
 unexport NODE_EXTRA_CA_CERTS
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## two hosts and five pods on this machine: every path proved with real traffic (KEEP=1 leaves it up)
 	@scripts/setup.sh demo
@@ -23,13 +23,17 @@ test-asan: build ## the card's tests on a build with address and undefined-behav
 	@$(MAKE) -s -C native asan
 	@env $$($(MAKE) -s -C native asan-env) node scripts/test.mjs $(or $(ARGS),test/card)
 
-bench: build ## measure this machine: logic in memory, and TCP beside the kernel (ARGS=--quick)
+bench: build bench-tools ## measure this machine: logic in memory, and TCP beside the kernel (ARGS=--quick)
 	@scripts/setup.sh bench
 	@bin/twill bench $(ARGS)
+
+bench-tools: ## traffic source and sink, and bare forwarders to compare with: bench/build
+	@$(MAKE) -s -C bench
 
 check: build ## format, lint, types, layers, C without a warning
 	@[ -t 1 ] || plain=--colors=off; node_modules/.bin/biome ci $$plain
 	@$(MAKE) -s -B -C native EXTRA=-Werror
+	@$(MAKE) -s -B -C bench EXTRA=-Werror
 	@sh -n bin/twill && sh -n scripts/setup.sh && sh -n scripts/packages.sh && bash -n .ci/run
 	@layers="$(wildcard test/layers.test.ts test/*/layers.test.ts)"; \
 	  [ -z "$$layers" ] || node_modules/.bin/vitest run --reporter=dot $$layers
@@ -69,6 +73,6 @@ uninstall: ## remove what install copied
 	@rm -rf $(SHARE) $(DESTDIR)$(PREFIX)/bin/twill $(DESTDIR)$(UNITS)/twill.service
 
 clean: ## remove what build made
-	@rm -rf dist native/build
+	@rm -rf dist native/build bench/build
 
-.PHONY: help demo test test-asan bench check build install uninstall clean
+.PHONY: help demo test test-asan bench bench-tools check build install uninstall clean
