@@ -6,6 +6,7 @@ export class Budget {
   readonly #start: number;
   readonly #limit: number;
   #expected: number;
+  readonly #prior: number;
   #done = 0;
   #spent = 0;
 
@@ -18,15 +19,16 @@ export class Budget {
     this.#start = now();
     this.#limit = limit;
     this.#expected = expected;
+    this.#prior = Math.max(1, expected / 5);
   }
 
   get elapsed(): number {
     return this.now() - this.#start;
   }
 
-  /** Actual over expected time of the parts so far, at least 0.5: one lucky part proves little. */
+  /** Actual over expected time so far, as if a fifth of everything had already taken what was expected of it. */
   get pace(): number {
-    return this.#done === 0 ? 1 : Math.max(0.5, this.#spent / this.#done);
+    return (this.#spent + this.#prior) / (this.#done + this.#prior);
   }
 
   /** Seconds until the end, as far as one can tell. */

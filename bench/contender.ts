@@ -26,6 +26,8 @@ export interface Built {
 export interface Contender {
   readonly name: string;
   readonly title: string;
+  /** How it is set up, in a line. */
+  readonly detail: string;
   /** Why it cannot take part, in a line; null when it can. */
   available(): string | null;
   version(): string;

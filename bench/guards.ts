@@ -26,9 +26,12 @@ export interface Guards {
 /** What must be zero whatever is measured: a wrong checksum, a garbage collection, a deoptimisation. */
 export function violations(guards: Guards): string[] {
   const lines: string[] = [];
-  if (guards.checksumErrors > 0) lines.push(`${guards.checksumErrors} checksum errors`);
-  if (guards.collections > 0) lines.push(`${guards.collections} garbage collections`);
-  if (guards.deoptimisations > 0) lines.push(`${guards.deoptimisations} deoptimisations`);
+  const say = (count: number, what: string): void => {
+    if (count > 0) lines.push(`${count} ${what}${count === 1 ? '' : 's'}`);
+  };
+  say(guards.checksumErrors, 'checksum error');
+  say(guards.collections, 'garbage collection');
+  say(guards.deoptimisations, 'deoptimisation');
   return lines;
 }
 

@@ -6,7 +6,7 @@ import { cpus, release, totalmem } from 'node:os';
 export interface Machine {
   readonly cpu: string;
   readonly cpus: number;
-  /** "2 sockets × 4 cores × 2 threads", as lscpu tells it. */
+  /** "2 sockets × 4 cores × 2 threads, …", as lscpu tells it. */
   readonly layout: string;
   readonly memoryBytes: number;
   readonly kernel: string;
@@ -39,8 +39,17 @@ function layout(): string {
   try {
     const text = execFileSync('lscpu', { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } });
     const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(text)?.[1] ?? '?';
-    const cache = field('L2 cache');
-    return `${field('Socket\\(s\\)')} × ${field('Core\\(s\\) per socket')} cores × ${field('Thread\\(s\\) per core')} threads, L2 ${cache}, hypervisor ${field('Hypervisor vendor')}`;
+    const count = (name: string, noun: string): string => {
+      const number = field(name);
+      return `${number} ${noun}${number === '1' ? '' : 's'}`;
+    };
+    return [
+      count('Socket\\(s\\)', 'socket'),
+      count('Core\\(s\\) per socket', 'core'),
+      count('Thread\\(s\\) per core', 'thread'),
+    ]
+      .join(' × ')
+      .concat(`, L2 ${field('L2 cache')}, hypervisor ${field('Hypervisor vendor')}`);
   } catch {
     return 'unknown';
   }

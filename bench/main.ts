@@ -91,8 +91,13 @@ async function perform(task: Task): Promise<void> {
       const results = readResults(task.file);
       const page = task.file.replace(/(\.json)?$/, '.html');
       writeFileSync(page, renderPage(results));
-      writeFileSync(PERFORMANCE, renderPerformance(results));
-      process.stdout.write(`${short(page)}\n${short(PERFORMANCE)}\n`);
+      process.stdout.write(`${short(page)}\n`);
+      if (results.mode !== 'full' || results.aborted !== null) {
+        process.stderr.write(`twill bench: ${short(PERFORMANCE)} is left alone: that was no full run\n`);
+        return;
+      }
+      writeFileSync(PERFORMANCE, renderPerformance(results, task.file));
+      process.stdout.write(`${short(PERFORMANCE)}\n`);
       return;
     }
     case 'baseline':

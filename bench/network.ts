@@ -43,7 +43,8 @@ export async function measureNetwork(
     if (!names.has(contender.name)) continue;
     session.check();
     session.progress.step(contender.name);
-    const presence = { name: contender.name, title: contender.title };
+    const { name, title, detail } = contender;
+    const presence = { name, title, detail };
     const reason = contender.available();
     if (reason !== null) {
       note(results.contenders, { ...presence, version: '', skipped: reason });

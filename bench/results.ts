@@ -94,6 +94,8 @@ export interface MemoryRow {
 export interface Presence {
   readonly name: string;
   readonly title: string;
+  /** How it was set up. */
+  readonly detail: string;
   readonly version: string;
   /** Why it took no part; null when it did. */
   readonly skipped: string | null;

@@ -45,7 +45,7 @@ type Way = (typeof WAYS)[number];
 export const WAY_TITLES: Readonly<Record<string, string>> = {
   twill: 'Twill',
   'twill-direct': 'Twill, no Service',
-  direct: 'kernel routing, no Service',
+  direct: 'kernel, no Service',
   iptables: 'iptables',
   nftables: 'nftables',
   quiet: 'Twill, nothing changed',
@@ -316,7 +316,9 @@ async function build(lab: Lab, results: Results): Promise<Map<Way, Site>> {
 const endpointOf = (port: number): rules.Endpoint => ({ address: SERVER, port });
 
 function isPresent(results: Results, name: string, skipped: string | null): boolean {
-  const presence: Presence = { name, title: WAY_TITLES[name]!, version: '', skipped };
+  const title = WAY_TITLES[name]!;
+  const detail = 'DNAT in a router between two subnets, one endpoint per service';
+  const presence: Presence = { name, title, detail, version: '', skipped };
   results.contenders.push(presence);
   return skipped === null;
 }

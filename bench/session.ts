@@ -72,7 +72,9 @@ export async function runSession(request: Request, interrupt: Interrupt): Promis
   };
   const parts: Part[] = [];
   const session = (): Session => ({ lab: lab!, budget, progress, check });
-  const open = (made: Lab): void => void (lab = made);
+  const open = (made: Lab): void => {
+    lab = made;
+  };
   for (const mtu of [1500, 9000]) {
     const cells = plan.filter(({ cell }) => cell.mtu === mtu);
     const idle = wantsIdle && mtu === 1500;
@@ -192,8 +194,12 @@ function rows(words: readonly string[], signal: AbortSignal): Promise<MemoryRow[
     });
     let out = '';
     let errors = '';
-    child.stdout.on('data', (chunk: Buffer) => void (out += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => void (errors += chunk.toString()));
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      errors += chunk.toString();
+    });
     child.on('error', reject);
     child.on('close', (code) => {
       if (code !== 0) {

@@ -81,8 +81,8 @@ const find = (results: Results, id: string): Cell | undefined => results.cells.f
 const worst = (ratios: readonly Ratio[]): Ratio | undefined =>
   [...ratios].sort((a, b) => a.median - b.median)[0];
 
-const spread = ({ median, low, high }: Ratio): string =>
-  `${quantity(median)} × (${quantity(low)}–${quantity(high)})`;
+const spread = ({ median, low, high, pairs }: Ratio): string =>
+  `${quantity(median)} × (${pairs === 1 ? '1 pair' : `${quantity(low)}–${quantity(high)}`})`;
 
 function ratioRows(results: Results, target: RatioTarget): TargetRow[] {
   return LAYOUTS.flatMap((layout) => {

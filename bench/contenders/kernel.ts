@@ -5,7 +5,8 @@ import { type Built, type Contender, OVERHEAD, PODS, Sites, underlayAddress, VNI
 
 export const kernel: Contender = {
   name: 'kernel',
-  title: 'Linux bridge + VXLAN',
+  title: 'Linux kernel',
+  detail: 'veth pairs into a bridge per host, a VXLAN device between hosts',
   available: () => null,
   version: release,
   async build(lab: Lab, underlayMtu: number): Promise<Built> {

@@ -125,6 +125,9 @@ function contender(name: string, title: string, letter: string, isTso: boolean):
   return {
     name,
     title,
+    detail: isTso
+      ? 'userspace datapath, veth ports, userspace-tso-enable=true; no tunnels: it has no TSO for them'
+      : 'userspace datapath, veth ports over AF_PACKET, VXLAN; offloads off in the pods',
     available: () => missingCommand('ovs-vswitchd', 'ovsdb-server', 'ovsdb-tool', 'ovs-vsctl', 'ethtool'),
     version: () =>
       /(\d+\.\d+\.\d+)/.exec(
@@ -134,5 +137,5 @@ function contender(name: string, title: string, letter: string, isTso: boolean):
   };
 }
 
-export const ovs = contender('ovs', 'Open vSwitch, userspace', 'o', false);
-export const ovsTso = contender('ovs-tso', 'Open vSwitch, userspace, TSO', 'u', true);
+export const ovs = contender('ovs', 'Open vSwitch', 'o', false);
+export const ovsTso = contender('ovs-tso', 'Open vSwitch with TSO', 'u', true);

@@ -15,6 +15,7 @@ import { REFERENCE } from '../tools.ts';
 export const reference: Contender = {
   name: 'reference',
   title: 'bare C forwarder',
+  detail: 'the same system calls and offloads in plain C; no tables, no decisions',
   available: () => (isExecutable(REFERENCE) ? null : `${REFERENCE} is not built: make bench`),
   version: () => 'bench/reference',
   async build(lab: Lab, underlayMtu: number): Promise<Built> {

@@ -19,7 +19,8 @@ const HOSTS = [1, 2] as const;
 
 export const tinc: Contender = {
   name: 'tinc',
-  title: 'tinc, switch mode, no encryption',
+  title: 'tinc',
+  detail: 'switch mode, no encryption, no digest; across hosts only',
   available: () => missingCommand('tincd'),
   version() {
     const text = execFileSync(findCommand('tincd')!, ['--version'], { encoding: 'utf8' });

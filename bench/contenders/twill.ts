@@ -39,6 +39,7 @@ export function hostFile(host: 1 | 2, sites: Sites, more: readonly object[] = []
 export const twill: Contender = {
   name: 'twill',
   title: 'Twill',
+  detail: 'a daemon per host, TAP ports, VXLAN',
   available: () => null,
   version,
   async build(lab: Lab, mtu: number): Promise<Built> {

@@ -15,6 +15,7 @@ import {
 export const vde: Contender = {
   name: 'vde',
   title: 'vde_switch',
+  detail: 'TAPs of the switch itself; one host only',
   available: () => missingCommand('vde_switch'),
   version() {
     const text = execFileSync(findCommand('vde_switch')!, ['--version'], { encoding: 'utf8' });

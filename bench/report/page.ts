@@ -4,7 +4,7 @@ import { targetRows, type Verdict } from '../targets.ts';
 import { type Bar, bars, type Curve, curves, intervals, percentiles } from './charts.ts';
 import { pathTitle, percent, quantity } from './figures.ts';
 import { STYLE } from './style.ts';
-import { element, escape } from './svg.ts';
+import { element, escaped } from './svg.ts';
 import { cellTitle, guardLine, machineLines, titleOf, warnings } from './words.ts';
 
 const VERDICT: Readonly<Record<Verdict, string>> = {
@@ -22,7 +22,7 @@ export function renderPage(results: Results): string {
       results,
       'datagrams',
       'Datagrams',
-      'Sent as fast as the sender can, counted by the receiving application. Percentages are what was lost on the way.',
+      'Sent as fast as the sender can, counted by the receiving application.',
     ),
     latency(results),
     services(results),
@@ -32,7 +32,7 @@ export function renderPage(results: Results): string {
   ];
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Twill ${escape(results.twill)}: measured ${escape(results.started.slice(0, 10))}</title>
+<title>Twill ${escaped(results.twill)}: measured ${escaped(results.started.slice(0, 10))}</title>
 <style>${STYLE}</style></head>
 <body><main>${sections.filter((part) => part !== '').join('\n')}</main></body></html>
 `;
@@ -42,34 +42,35 @@ const tag = (name: string, content: string, className = ''): string =>
   element(name, className === '' ? {} : { class: className }, content);
 
 const figure = (image: string, caption = ''): string =>
-  tag('figure', image + (caption === '' ? '' : tag('figcaption', escape(caption))));
+  tag('figure', image + (caption === '' ? '' : tag('figcaption', escaped(caption))));
 
 const heading = (title: string, words = ''): string =>
-  tag('h2', escape(title)) + (words === '' ? '' : tag('p', escape(words), 'soft'));
+  tag('h2', escaped(title)) + (words === '' ? '' : tag('p', escaped(words), 'soft'));
 
 function summary(results: Results): string {
   const rows = targetRows(results);
   const count = (verdict: Verdict): number => rows.filter((row) => row.verdict === verdict).length;
   const facts = machineLines(results).map(
-    ([name, words]) => tag('dt', escape(name)) + tag('dd', escape(words)),
+    ([name, words]) => tag('dt', escaped(name)) + tag('dd', escaped(words)),
   );
   const remarks = warnings(results);
   const counts = (['aim', 'met', 'missed', 'unknown'] as const).map((verdict) =>
-    tag('div', tag('b', String(count(verdict)), verdict) + escape(VERDICT[verdict].replace(/^. /, ''))),
+    tag('div', tag('b', String(count(verdict)), verdict) + escaped(VERDICT[verdict].replace(/^. /, ''))),
   );
   const head = ['path', 'layout', 'at least', 'aim', 'measured', 'verdict'];
   const body = rows.map((row, i) => {
     const isSame = rows[i - 1]?.path === row.path;
-    const cells = [isSame ? '' : row.path, row.layout, row.requirement, row.aim, row.measured];
-    const verdict = tag('td', escape(VERDICT[row.verdict]), `verdict ${row.verdict}`);
-    return tag('tr', cells.map((cell) => tag('td', escape(cell))).join('') + verdict);
+    const cells = [isSame ? '' : row.path, row.layout, row.requirement, row.aim];
+    const measured = tag('td', escaped(row.measured), 'whole');
+    const verdict = tag('td', escaped(VERDICT[row.verdict]), `verdict ${row.verdict}`);
+    return tag('tr', cells.map((cell) => tag('td', escaped(cell))).join('') + measured + verdict);
   });
   const lead =
     'Twill beside what else carries packets between network namespaces, on one machine, in turns. A ratio is the ' +
     'median over rounds of Twill’s figure divided by the other’s in the same round, with its 95 % interval.';
   return [
     tag('h1', 'Twill, measured'),
-    tag('p', escape(lead), 'soft'),
+    tag('p', escaped(lead), 'soft'),
     tag('dl', facts.join('')),
     results.mode === 'selection' ? '' : tag('div', counts.join(''), 'counts'),
     remarks.length === 0 ? '' : noteBox(remarks),
@@ -81,7 +82,7 @@ function summary(results: Results): string {
 const table = (head: readonly string[], rows: readonly string[]): string =>
   tag(
     'table',
-    tag('thead', tag('tr', head.map((word) => tag('th', escape(word))).join(''))) +
+    tag('thead', tag('tr', head.map((word) => tag('th', escaped(word))).join(''))) +
       tag('tbody', rows.join('')),
   );
 
@@ -89,7 +90,7 @@ const SHOWN = 6;
 
 function noteBox(remarks: readonly string[]): string {
   const items = (list: readonly string[]): string =>
-    tag('ul', list.map((one) => tag('li', escape(one))).join(''));
+    tag('ul', list.map((one) => tag('li', escaped(one))).join(''));
   const more = remarks.slice(SHOWN);
   const rest =
     more.length === 0 ? '' : tag('details', tag('summary', `${more.length} more remarks`) + items(more));
@@ -104,11 +105,11 @@ function rates(results: Results, group: string, title: string, words: string): s
   const pictures = crowded.map((cell) => {
     const rows = cell.series.map((one): Bar => {
       const cpu = one.cpuPerGigabyte === undefined ? '' : `, ${quantity(one.cpuPerGigabyte)} CPU-s/GB`;
-      const remark = one.loss === undefined ? cpu : `, ${percent(one.loss)}`;
+      const remark = one.loss === undefined ? cpu : `, ${percent(one.loss)} lost`;
       const { contender, median, least, most } = one;
       return { name: titleOf(results, contender), who: contender, value: median, least, most, remark };
     });
-    return tag('h3', escape(cellTitle(cell))) + figure(bars(cellTitle(cell), cell.unit, rows));
+    return tag('h3', escaped(cellTitle(cell))) + figure(bars(cellTitle(cell), cell.unit, rows));
   });
   return heading(title, words) + pictures.join('') + besideKernel(cells);
 }
@@ -142,7 +143,7 @@ function latency(results: Results): string {
     if (rows.length === 0) return [];
     const caption = '● median, ■ 99 %, ◆ 99.9 % of round trips in µs; a logarithmic axis.';
     return [
-      tag('h3', escape(pathTitle(path))) + figure(percentiles(`latency, ${pathTitle(path)}`, rows), caption),
+      tag('h3', escaped(pathTitle(path))) + figure(percentiles(`latency, ${pathTitle(path)}`, rows), caption),
     ];
   });
   return heading('Latency', 'One request after the other, 64 bytes each way.') + byPath.join('');
@@ -236,7 +237,7 @@ function everything(results: Results): string {
     const guards = cell.series.some(({ contender }) => contender === 'twill')
       ? `; guards: ${guardLine(cell)}`
       : '';
-    const title = `${escape(cellTitle(cell))} <span class="soft">(${escape(cell.unit + guards)})</span>`;
+    const title = `${escaped(cellTitle(cell))} <span class="soft">(${escaped(cell.unit + guards)})</span>`;
     const first = `<tr class="head"><td colspan="${head.length}">${title}</td></tr>`;
     const lines = cell.series.map((one) => {
       const ratio = cell.ratios.find(({ contender }) => contender === one.contender);
@@ -250,12 +251,12 @@ function everything(results: Results): string {
         optional(one.cpuPerMillion),
         one.loss === undefined ? '' : percent(one.loss),
       ];
-      const name = tag('td', escape(titleOf(results, one.contender)));
-      return tag('tr', name + figures.map((one) => tag('td', escape(one), 'n')).join(''));
+      const name = tag('td', escaped(titleOf(results, one.contender)));
+      return tag('tr', name + figures.map((one) => tag('td', escaped(one), 'n')).join(''));
     });
     return [first, ...lines];
   });
-  const headCells = head.map((word, i) => tag('th', escape(word), i === 0 ? '' : 'n')).join('');
+  const headCells = head.map((word, i) => tag('th', escaped(word), i === 0 ? '' : 'n')).join('');
   const words =
     'CPU-seconds are those of the whole machine, interrupts included, per gigabyte or per million datagrams that arrived.';
   return (
@@ -265,15 +266,15 @@ function everything(results: Results): string {
 }
 
 function reproduce(results: Results): string {
-  const rows = results.contenders.map(({ title, version, skipped }) =>
-    tag('tr', [title, version, skipped ?? ''].map((word) => tag('td', escape(word))).join('')),
+  const rows = results.contenders.map(({ title, detail, version, skipped }) =>
+    tag('tr', [title, detail, version, skipped ?? ''].map((word) => tag('td', escaped(word))).join('')),
   );
   const commands =
     'make bench-deps   # the other contenders\nmake bench        # as root, at most 20 minutes';
   return [
     heading('How to reproduce this'),
-    tag('pre', escape(commands)),
+    tag('pre', escaped(commands)),
     tag('h3', 'Contenders'),
-    table(['', 'version', 'not measured because'], rows),
+    table(['', 'set up as', 'version', 'not measured because'], rows),
   ].join('');
 }

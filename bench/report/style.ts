@@ -32,7 +32,8 @@ table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-
 .wide { overflow-x: auto; }
 th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--ink); padding: 5px 10px 5px 0; vertical-align: bottom; }
 td { border-bottom: 1px solid var(--rule); padding: 5px 10px 5px 0; vertical-align: top; }
-td.n, th.n { text-align: right; white-space: nowrap; }
+td.n, th.n { text-align: right; }
+td.n, th.n, td.whole { white-space: nowrap; }
 tr.head td { font-weight: 600; padding-top: 14px; border-bottom-color: var(--soft); }
 .verdict { font-weight: 600; white-space: nowrap; }
 .aim, .met { color: var(--good); } .missed { color: var(--bad); } .unknown { color: var(--open); }

@@ -1,6 +1,6 @@
-/** Small parts of SVG and HTML as text. Everything that comes from outside goes through `escape`. */
+/** Small parts of SVG and HTML as text. Everything that comes from outside goes through `escaped`. */
 
-export function escape(text: string): string {
+export function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
 
@@ -9,7 +9,7 @@ type Attributes = Readonly<Record<string, string | number>>;
 /** An element; `content` is markup already. */
 export function element(name: string, attributes: Attributes, content = ''): string {
   const words = Object.entries(attributes).map(([key, value]) => {
-    const text = typeof value === 'number' ? String(Number(value.toFixed(2))) : escape(value);
+    const text = typeof value === 'number' ? String(Number(value.toFixed(2))) : escaped(value);
     return ` ${key}="${text}"`;
   });
   return `<${name}${words.join('')}>${content}</${name}>`;
@@ -19,7 +19,7 @@ export const line = (x1: number, y1: number, x2: number, y2: number, className: 
   element('line', { x1, y1, x2, y2, class: className });
 
 export const text = (x: number, y: number, content: string, className = '', anchor = 'start'): string =>
-  element('text', { x, y, class: className, 'text-anchor': anchor }, escape(content));
+  element('text', { x, y, class: className, 'text-anchor': anchor }, escaped(content));
 
 /** @param title what a screen reader says */
 export function picture(width: number, height: number, title: string, parts: readonly string[]): string {
@@ -57,7 +57,7 @@ export function ticks(most: number, count = 5): number[] {
 export function logTicks(least: number, most: number): number[] {
   const low = Math.floor(Math.log10(least));
   const high = Math.ceil(Math.log10(most));
-  const parts = high - low <= 2 ? [1, 2, 5] : [1];
+  const parts = high - low <= 3 ? [1, 2, 5] : [1];
   const list: number[] = [];
   for (let power = low; power <= high; power++) list.push(...parts.map((part) => part * 10 ** power));
   const first = list.findLastIndex((tick) => tick <= least);

@@ -1,5 +1,5 @@
 /** The result on the screen: 80 columns. */
-import type { Cell, Results } from '../results.ts';
+import type { Cell, Results, Series } from '../results.ts';
 import { targetRows, type Verdict } from '../targets.ts';
 import { percent, quantity } from './figures.ts';
 import { cellTitle, guardLine, machineLines, titleOf, warnings } from './words.ts';
@@ -26,14 +26,13 @@ export function renderTable(results: Results): string {
 function cellLines(results: Results, cell: Cell): string[] {
   const unit = cell.better === 'more' ? cell.unit : `${cell.unit}, less is better`;
   const head = wrap(`${cellTitle(cell)} (${unit})`, 0);
-  const isRate = cell.series.some(({ cpuPerGigabyte }) => cpuPerGigabyte !== undefined);
   const isCounted = cell.series.some(({ loss }) => loss !== undefined);
-  const last = isRate ? 'CPU-s/GB' : cell.group === 'latency' ? 'p99' : '';
+  const [last, lastOf] = lastColumn(cell);
   const columns = ['', 'median', 'least–most', 'Twill ÷ it', last];
   const rows = cell.series.map((one) => {
     const ratio = cell.ratios.find(({ contender }) => contender === one.contender);
     const text = ratio ? `${quantity(ratio.median)} (${quantity(ratio.low)}–${quantity(ratio.high)})` : '';
-    const more = isRate ? one.cpuPerGigabyte : cell.group === 'latency' ? one.percentiles?.p99 : undefined;
+    const more = lastOf(one);
     const range = `${quantity(one.least)}–${quantity(one.most)}`;
     const name = titleOf(results, one.contender);
     return [name, quantity(one.median), range, text, more === undefined ? '' : quantity(more)];
@@ -48,6 +47,13 @@ function cellLines(results: Results, cell: Cell): string[] {
     ...losses.map((line) => wrap(line, 4)),
     ...(guards ? [wrap(`  Twill's guards: ${guardLine(cell)}`, 4)] : []),
   ];
+}
+
+/** What says most beside the figure itself. */
+function lastColumn({ group }: Cell): [string, (one: Series) => number | undefined] {
+  if (group === 'tcp') return ['CPU-s/GB', (one) => one.cpuPerGigabyte];
+  if (group === 'datagrams') return ['CPU-s/M', (one) => one.cpuPerMillion];
+  return group === 'latency' ? ['p99', (one) => one.percentiles?.p99] : ['', () => undefined];
 }
 
 const WIDTHS = [24, 8, 14, 19, 9];
