@@ -9,7 +9,7 @@ SHARE   := $(DESTDIR)$(PREFIX)/lib/twill
 unexport NODE_EXTRA_CA_CERTS
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## two hosts and five pods on this machine: every path proved with real traffic (KEEP=1 leaves it up)
 	@scripts/setup.sh demo
@@ -23,13 +23,27 @@ test-asan: build ## the card's tests on a build with address and undefined-behav
 	@$(MAKE) -s -C native asan
 	@env $$($(MAKE) -s -C native asan-env) node scripts/test.mjs $(or $(ARGS),test/card)
 
-bench: build ## measure this machine: logic in memory, and TCP beside the kernel (ARGS=--quick)
+bench: build bench-tools ## measure Twill beside the others, 20 minutes (ARGS=--quick: 3); a page in bench/results
 	@scripts/setup.sh bench
 	@bin/twill bench $(ARGS)
+
+bench-deps: ## install what bench compares with: Open vSwitch, vde, tinc, iptables, nftables
+	@scripts/setup.sh bench-deps
+
+bench-check: build bench-tools ## a quick run's ratios against bench/baseline.json; FILE=… for one that was made
+	@scripts/setup.sh bench
+	@bin/twill bench --check $(FILE)
+
+bench-report: build ## the page and docs/performance.md of the newest results, or of FILE=…
+	@bin/twill bench --report $(or $(FILE),$(lastword $(sort $(wildcard bench/results/*.json))),bench/results)
+
+bench-tools: ## traffic source and sink, and bare forwarders to compare with: bench/build
+	@$(MAKE) -s -C bench
 
 check: build ## format, lint, types, layers, C without a warning
 	@[ -t 1 ] || plain=--colors=off; node_modules/.bin/biome ci $$plain
 	@$(MAKE) -s -B -C native EXTRA=-Werror
+	@$(MAKE) -s -B -C bench EXTRA=-Werror
 	@sh -n bin/twill && sh -n scripts/setup.sh && sh -n scripts/packages.sh && bash -n .ci/run
 	@layers="$(wildcard test/layers.test.ts test/*/layers.test.ts)"; \
 	  [ -z "$$layers" ] || node_modules/.bin/vitest run --reporter=dot $$layers
@@ -69,6 +83,6 @@ uninstall: ## remove what install copied
 	@rm -rf $(SHARE) $(DESTDIR)$(PREFIX)/bin/twill $(DESTDIR)$(UNITS)/twill.service
 
 clean: ## remove what build made
-	@rm -rf dist native/build
+	@rm -rf dist native/build bench/build
 
-.PHONY: help demo test test-asan bench check build install uninstall clean
+.PHONY: help demo test test-asan bench bench-deps bench-check bench-report bench-tools check build install uninstall clean

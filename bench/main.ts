@@ -1,79 +1,128 @@
-/** The benchmark program behind `make bench` and `twill bench`: `--quick` for a first look, `--memory` without namespaces. */
-import { cpus, release } from 'node:os';
-import { parseArgs } from 'node:util';
-import { type Comparison, runNamespaceBench } from './namespaces.ts';
-import { runPipelineBench } from './pipeline.ts';
-
-const { quick: isQuick, memory: isMemoryOnly } = options();
-
-/** Ends with 2 and a line of usage when they are wrong. */
-function options(): { quick: boolean; memory: boolean } {
-  try {
-    const flag = { type: 'boolean', default: false } as const;
-    return parseArgs({ options: { quick: flag, memory: flag } }).values;
-  } catch (error) {
-    console.error(
-      `twill bench: ${error instanceof Error ? error.message : error}\nusage: twill bench [--quick] [--memory]`,
-    );
-    process.exit(2);
-  }
-}
-
-// So that the laboratory is taken down on the way out.
-process.on('SIGINT', () => process.exit(130));
-process.on('SIGTERM', () => process.exit(143));
-
-const median = (values: readonly number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-};
-
-function printComparison({ path, twill, kernel }: Comparison): void {
-  const ratios = twill.map((value, i) => value / kernel[i]!);
-  const spread = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`;
-  console.log(
-    `${path.padEnd(12)} Twill ${median(twill).toFixed(2)} Gbit/s  kernel ${median(kernel).toFixed(2)} Gbit/s  ` +
-      `ratio ${median(ratios).toFixed(2)} (${spread}, ${ratios.length} pairs)`,
-  );
-}
-
-console.log(
-  `${cpus().length} × ${cpus()[0]!.model.trim()}, Linux ${release()}, Node ${process.version}, unpinned`,
-);
 /**
- * How fast this machine is at what the packet path does: ns per step of a chain of dependent multiplications, each
- * 3 cycles plus the loop's own. Clouds differ by a factor of three; compare figures through it.
+ * The benchmark program behind `make bench` and `twill bench`. Exit codes: 0 measured (or the check passed),
+ * 1 failed (or the check did not pass), 2 wrong usage, 130 interrupted: what had been measured is written.
  */
-function yardstick(): number {
-  const steps = 30_000_000;
-  let x = 1;
-  let best = Number.POSITIVE_INFINITY;
-  for (let run = 0; run < 5; run++) {
-    const start = process.hrtime.bigint();
-    for (let i = 0; i < steps; i++) x = Math.imul(x, 0x9e3779b1) ^ i;
-    best = Math.min(best, Number(process.hrtime.bigint() - start) / steps);
-  }
-  return x === 0 ? Number.NaN : best;
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { packageRoot } from '../src/program/version.ts';
+import { baselineFrom, checkResults, readBaseline, renderCheck } from './check.ts';
+import { findCommand, isExecutable } from './contender.ts';
+import { matrix } from './matrix.ts';
+import { GROUPS, readOptions, type Task, USAGE } from './options.ts';
+import { renderPage } from './report/page.ts';
+import { renderPerformance } from './report/performance.ts';
+import { renderTable } from './report/table.ts';
+import { type Results, SCHEMA } from './results.ts';
+import { type Interrupt, type Request, runSession } from './session.ts';
+import { LOAD } from './tools.ts';
+
+const ROOT = packageRoot();
+const RESULTS = join(ROOT, 'bench/results');
+const BASELINE = join(ROOT, 'bench/baseline.json');
+const PERFORMANCE = join(ROOT, 'docs/performance.md');
+
+const short = (path: string): string => relative(process.cwd(), path);
+
+function fail(message: string, code = 1): never {
+  process.stderr.write(`twill bench: ${message}\n`);
+  process.exit(code);
 }
 
-console.log(`yardstick: ${yardstick().toFixed(2)} ns per dependent multiply (about 1.2 ns at 3.5 GHz)`);
-console.log('\nLogic in memory, ns per frame without the card:');
-for (const { scene, flows, nsPerFrame, margin } of runPipelineBench(
-  isQuick ? 10_000 : 1_000_000,
-  isQuick ? 0.2 : 1,
-)) {
-  const size = `${flows} ${flows === 1 ? 'flow' : 'flows'}`;
-  console.log(
-    `${scene.padEnd(28)} ${size.padStart(14)} ${nsPerFrame.toFixed(1).padStart(8)} ± ${margin.toFixed(1)} %`,
-  );
+/** What a measurement in namespaces needs; a line each. */
+function missing(): string | null {
+  if (process.getuid?.() !== 0)
+    return 'needs root for network namespaces: run it with sudo, or with --memory';
+  if (!isExecutable(join(ROOT, 'native/build/twill.node'))) return 'the addon is not built: make build';
+  if (!isExecutable(LOAD)) return 'bench/build/twill-load is not built: make bench-tools';
+  for (const name of ['ip', 'ping', 'iperf3', 'taskset']) {
+    if (findCommand(name) === undefined) return `${name} is not installed: make bench-deps`;
+  }
+  return null;
 }
-if (isMemoryOnly) process.exit();
-if (process.getuid?.() === 0) {
-  console.log('\nOne TCP stream between namespaces, interleaved:');
-  const progress = (text: string): void => void process.stderr.write(`  ${text}\n`);
-  const results = await runNamespaceBench(isQuick ? 2 : 6, isQuick ? 2 : 4, progress);
-  for (const result of results) printComparison(result);
-} else {
-  console.log('\nnamespaces: skipped, needs root');
+
+async function measure(request: Request): Promise<Results> {
+  const problem = request.isMemoryOnly ? null : missing();
+  if (problem !== null) fail(problem);
+  const interrupt: Interrupt = { reason: null, onInterrupt: () => {} };
+  const stop = (signal: NodeJS.Signals): void => {
+    if (interrupt.reason !== null) process.exit(130);
+    interrupt.reason = `ended by ${signal}`;
+    process.stderr.write('\ntwill bench: ending; once more to end at once\n');
+    interrupt.onInterrupt();
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  const results = await runSession(request, interrupt);
+  const name = results.started.replace(/\.\d+Z$/, 'Z').replaceAll(':', '');
+  mkdirSync(RESULTS, { recursive: true });
+  const json = join(RESULTS, `${name}.json`);
+  const page = join(RESULTS, `${name}.html`);
+  writeFileSync(json, `${JSON.stringify(results, null, 1)}\n`);
+  writeFileSync(page, renderPage(results));
+  process.stdout.write(renderTable(results));
+  process.stdout.write(`\n${short(json)}\n${short(page)}\n`);
+  if (results.aborted !== null) {
+    if (interrupt.reason === null) fail(results.aborted);
+    process.exit(130);
+  }
+  return results;
+}
+
+function readResults(path: string): Results {
+  let results: Results;
+  try {
+    results = JSON.parse(readFileSync(path, 'utf8')) as Results;
+  } catch (error) {
+    fail(`${path} cannot be read: ${error instanceof Error ? error.message : error}`);
+  }
+  if (results.schema !== SCHEMA) fail(`${path} is no results file of schema ${SCHEMA}: measure again`);
+  return results;
+}
+
+async function perform(task: Task): Promise<void> {
+  switch (task.kind) {
+    case 'list':
+      process.stdout.write(`${[...GROUPS, ...matrix('full').map(({ cell }) => cell.id)].join('\n')}\n`);
+      return;
+    case 'measure':
+      await measure(task);
+      return;
+    case 'report': {
+      const results = readResults(task.file);
+      const page = task.file.replace(/(\.json)?$/, '.html');
+      writeFileSync(page, renderPage(results));
+      process.stdout.write(`${short(page)}\n`);
+      if (results.mode !== 'full' || results.aborted !== null) {
+        process.stderr.write(`twill bench: ${short(PERFORMANCE)} is left alone: that was no full run\n`);
+        return;
+      }
+      writeFileSync(PERFORMANCE, renderPerformance(results, task.file));
+      process.stdout.write(`${short(PERFORMANCE)}\n`);
+      return;
+    }
+    case 'baseline':
+      writeFileSync(BASELINE, `${JSON.stringify(baselineFrom(readResults(task.file)), null, 2)}\n`);
+      process.stdout.write(`${short(BASELINE)}\n`);
+      return;
+    case 'check': {
+      const baseline = readBaseline(BASELINE);
+      const request: Request = { mode: 'quick', only: [], isMemoryOnly: false };
+      const results = task.file === null ? await measure(request) : readResults(task.file);
+      const verdicts = checkResults(results, baseline);
+      process.stdout.write(renderCheck(verdicts));
+      process.exitCode = verdicts.some(({ isRegression }) => isRegression) ? 1 : 0;
+    }
+  }
+}
+
+let task: Task;
+try {
+  task = readOptions(process.argv.slice(2));
+} catch (error) {
+  fail(`${error instanceof Error ? error.message : error}\n${USAGE}`, 2);
+}
+try {
+  await perform(task);
+} catch (error) {
+  fail(error instanceof Error ? error.message : String(error));
 }

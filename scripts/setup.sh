@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure of what a make target needs from the system: setup.sh build|demo|test|bench.
+# Makes sure of what a make target needs from the system: setup.sh build|demo|test|bench|bench-deps.
 # Installs packages where root may; otherwise says in one line what is missing.
 set -eu
 
@@ -22,10 +22,15 @@ case ${1:-build} in
   build) ;;
   demo)
     need ip iproute2; need ping iputils-ping; need iperf3 iperf3 ;;
-  test | bench)
+  test)
     need ip iproute2; need ping iputils-ping; need iperf3 iperf3; need ethtool ethtool
     need tcpdump tcpdump; need tshark tshark ;;
-  *) die "setup.sh build|demo|test|bench" ;;
+  bench)
+    need ip iproute2; need ping iputils-ping; need iperf3 iperf3; need taskset util-linux ;;
+  bench-deps)
+    need iperf3 iperf3; need ethtool ethtool; need ovs-vswitchd openvswitch-switch; need vde_switch vde2
+    need tincd tinc; need iptables-restore iptables; need nft nftables ;;
+  *) die "setup.sh build|demo|test|bench|bench-deps" ;;
 esac
 [ -n "$packages" ] || exit 0
 
@@ -37,7 +42,14 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 echo "twill: installing$packages" >&2
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=/usr/sbin/policy-rc.d
+own=
+trap 'rm -f "$log" ${own:+"$policy"}' EXIT
+# the benchmark starts its own Open vSwitch: keep the package from starting the system's
+if [ "$1" = bench-deps ] && [ ! -e "$policy" ]; then
+  own=1
+  printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+fi
 export DEBIAN_FRONTEND=noninteractive
 install() {
   # shellcheck disable=SC2086

@@ -152,7 +152,7 @@ export class Lab {
     return stdout;
   }
 
-  /** Starts a command that stays; `name` names its log. */
+  /** Starts a command that stays, in the laboratory's directory; `name` names its log. */
   start(
     namespace: string | null,
     name: string,
@@ -163,7 +163,12 @@ export class Lab {
     const log = join(this.directory, `${name}.log`);
     const [file, ...args] = inside(namespace, argv);
     const fd = openSync(log, 'a', 0o600);
-    const child = spawn(file!, args, { env: environment(env), stdio: ['ignore', fd, fd], detached: true });
+    const child = spawn(file!, args, {
+      cwd: this.directory,
+      env: environment(env),
+      stdio: ['ignore', fd, fd],
+      detached: true,
+    });
     closeSync(fd);
     child.on('error', () => {});
     if (child.pid === undefined) throw new Error(`${file} cannot be started`);
@@ -173,13 +178,19 @@ export class Lab {
     return background(record, child, log, name);
   }
 
-  /** Starts `twill up` in a namespace and waits until every port forwards. */
-  async daemon(namespace: string, name: string, files: readonly string[]): Promise<Daemon> {
+  /** Starts `twill up` in a namespace and waits until every port forwards. `engine` are flags of node's own. */
+  async daemon(
+    namespace: string,
+    name: string,
+    files: readonly string[],
+    engine: readonly string[] = [],
+  ): Promise<Daemon> {
     const socket = join(this.directory, `${name}.sock`);
     const program = join(this.root, 'dist/src/program/twill.js');
     const paths = files.flatMap((file) => ['-f', file]);
     const started = this.start(namespace, name, [
       process.execPath,
+      ...engine,
       program,
       'up',
       '--socket',

@@ -8,15 +8,30 @@ import { Failed } from '../failure.ts';
 import type { Outcome } from '../run.ts';
 import { packageRoot } from '../version.ts';
 
+/** The harness reads its options itself. */
+const HARNESS = `
+Options of the harness:
+  (none)           everything, at most 20 minutes
+  --quick          the most important, at most 3 minutes
+  --only NAME      one cell or group of --list; may be repeated
+  --memory         the logic in memory alone, without root
+  --report FILE    the page of a results file; docs/performance.md of a full run
+  --check [FILE]   ratios of a quick run, or of FILE, against bench/baseline.json
+  --baseline FILE  makes bench/baseline.json from a results file
+  --list           the names --only knows`;
+
 export function registerBench(program: Command, _context: Context, outcome: Outcome): void {
   program
     .command('bench')
-    .summary('measure this machine: logic in memory, and TCP beside the kernel')
+    .summary('measure this machine: Twill beside the kernel and other switches')
     .description(
-      'Runs the benchmark harness. --quick takes half a minute; --memory measures the logic alone, without root.',
+      'Runs the benchmark harness of the source checkout: Twill, the kernel, Open vSwitch, vde_switch, tinc and a ' +
+        'bare C forwarder in turns, in network namespaces. Prints a table; leaves JSON and a page with plots in ' +
+        'bench/results.',
     )
     .argument('[args...]', 'passed on to the harness')
     .allowUnknownOption()
+    .addHelpText('after', HARNESS)
     .action(async (args: string[]) => {
       if (!existsSync(join(packageRoot(), 'bench'))) {
         throw new Failed('the harness is only in the source checkout: run make bench there');
@@ -26,11 +41,14 @@ export function registerBench(program: Command, _context: Context, outcome: Outc
       const child = spawn(process.execPath, ['--expose-gc', main, ...args], { stdio: 'inherit' });
       // a terminal sends Ctrl-C to the child too, which ends by itself
       const stay = (): void => {};
+      const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
       process.on('SIGINT', stay);
+      process.on('SIGTERM', pass);
       outcome.code = await new Promise<number>((resolve, reject) => {
         child.on('error', reject);
         child.on('exit', (code) => resolve(code ?? 1));
       });
       process.off('SIGINT', stay);
+      process.off('SIGTERM', pass);
     });
 }
