@@ -4,7 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { BURST, Control, DeviceState, Fault, Gso, HEADROOM, SLOT_BYTES, TxStatus } from '../../src/card/layout.ts';
+import {
+  BURST,
+  Control,
+  DeviceState,
+  Fault,
+  Gso,
+  HEADROOM,
+  SLOT_BYTES,
+  TxStatus,
+} from '../../src/card/layout.ts';
 import { loadNative } from '../../src/card/native.ts';
 import { NativeCard } from '../../src/card/native-card.ts';
 import { apart, build, type FrameSpec, hex, pattern } from './frames.ts';
