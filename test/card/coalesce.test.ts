@@ -80,7 +80,7 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
 
   /** Each by a system call of its own, so that they arrive one by one and in this order. */
   function feed(frames: readonly Wire[]): void {
-    for (const { frame, partial, from = TAP, vxlan = VXLAN, tos } of frames) {
+    for (const { frame, partial, from = TAP, vxlan = VXLAN, tos = 0 } of frames) {
       const isTap = from === TAP || from === OTHER_TAP;
       const header = new Uint8Array(isTap ? 12 : 8);
       if (!isTap) header.set(vxlan);
