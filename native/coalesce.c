@@ -97,13 +97,18 @@ bool coalesce_is_partial(const struct segment *s)
   return field == sum_fold(pseudo(s, s->headers - s->l4 + s->payload));
 }
 
-/* Is the data what its sender sent? A partial checksum never left the machine of its sender. */
+/*
+ * Is it what its sender sent? A partial checksum never left the machine of its sender. A TAP says which are partial;
+ * behind a tunnel's header the field has to tell. TCP with such a field may be a peer's super-frame, of a segment size
+ * that only the overlay knows (Inner.restoreSuperFrame): not a segment of anything.
+ */
 static bool verify(const struct segment *s)
 {
+  if (!s->v6 && sum_finish(sum_bytes(0, s->frame + ETHERNET, IPV4_HEADER)) != 0) return false;
   if (s->partial) return true;
   int32_t length = s->headers - s->l4 + s->payload;
   uint64_t sum = sum_bytes(pseudo(s, length), s->frame + s->l4, (size_t)length);
-  return sum_finish(sum) == 0 || coalesce_is_partial(s);
+  return sum_finish(sum) == 0 || (s->prefix > 0 && !s->tcp && coalesce_is_partial(s));
 }
 
 /* Equal in everything that every segment of a super-frame shares? Lengths, checksums and ids are judged apart. */
@@ -125,7 +130,7 @@ static bool same_headers(const struct segment *a, const struct segment *b)
   if (!a->tcp) return true;
   uint32_t but_push = ~htonl(TCP_PSH << 16);
   return load32(p + 8) == load32(q + 8) && (load32(p + 12) & but_push) == (load32(q + 12) & but_push) &&
-         !memcmp(p + TCP_HEADER, q + TCP_HEADER, (size_t)(a->headers - a->l4 - TCP_HEADER));
+         !memcmp(p + TCP_URGENT, q + TCP_URGENT, (size_t)(a->headers - a->l4 - TCP_URGENT));
 }
 
 /* Does `s` carry on where the super-frame ends, so that splitting makes it again? */

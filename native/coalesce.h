@@ -4,8 +4,8 @@
  * super-frame gives the frames back byte for byte (padding apart), and nothing waits: only what one poll found is
  * merged. Order inside a flow is kept; flows may overtake each other within a burst.
  *
- * A merged frame says "checksum partial", which makes the receiver believe its data. So each complete checksum is
- * verified before it is merged.
+ * A merged frame says "checksum partial", which makes the receiver believe its data, and gets a new IP checksum. So
+ * both are verified before it is merged.
  */
 #ifndef TWILL_COALESCE_H
 #define TWILL_COALESCE_H

@@ -31,6 +31,7 @@
 #define TCP_SEQUENCE 4
 #define TCP_FLAGS 13
 #define TCP_CHECKSUM 16
+#define TCP_URGENT 18 /* options follow */
 #define TCP_FIN 0x01
 #define TCP_PSH 0x08
 #define TCP_ACK 0x10

@@ -16,6 +16,8 @@
 /* 65,535 minus IP and UDP headers. */
 #define PAYLOAD_MAX_4 65507
 #define PAYLOAD_MAX_6 65487
+/* A device takes up to 64 KiB at once, its link header included; the kernel would cut more than that in software. */
+#define PACK_BYTES 65400
 
 /* Packs sent datagram by datagram after a refusal of UDP_SEGMENT. */
 #define PLAIN_PACKS 1024
@@ -178,7 +180,7 @@ void pack_add(struct card *c, const struct route_to *route, int32_t request, str
     fail_request(c, request, TX_TOO_BIG);
     return;
   }
-  if (p->count > 0 && (p->closed || p->count == PACK_DATAGRAMS || bytes > p->size || p->bytes + bytes > most ||
+  if (p->count > 0 && (p->closed || p->count == PACK_DATAGRAMS || bytes > p->size || p->bytes + bytes > PACK_BYTES ||
                        memcmp(&p->route, route, sizeof *route)))
     post(c, p);
   if (p->count == 0) {

@@ -271,10 +271,11 @@ static bool take_message(struct card *c, int32_t *n, int at)
         bytes < prefix ? APART : coalesce_read(&s, datagram + prefix, prefix, bytes - prefix, &NOTHING);
     if (coalesce_merge(&c->coalescer, &s, standing, &from, room(c))) continue;
     int32_t own = i == 0 ? slot : take_slot(c);
+    if (own < 0) break; /* some of the slots counted above are none: the switch's doing, and its loss */
     if (i == 0)
       stays = true;
     else
-      memcpy(buffer(c, own), datagram, (size_t)bytes);
+      memmove(buffer(c, own), datagram, (size_t)bytes); /* the same slot, if it is on the stack twice */
     hand_up(c, *n, own, bytes, &from, &NOTHING);
     ++*n;
     s.frame = buffer(c, own) + prefix;
