@@ -16,8 +16,6 @@
 /* 65,535 minus IP and UDP headers. */
 #define PAYLOAD_MAX_4 65507
 #define PAYLOAD_MAX_6 65487
-/* A device takes up to 64 KiB at once, its link header included; the kernel would cut more than that in software. */
-#define PACK_BYTES 65400
 
 /* Packs sent datagram by datagram after a refusal of UDP_SEGMENT. */
 #define PLAIN_PACKS 1024

@@ -17,6 +17,8 @@
 
 /* Datagrams of one call: the kernel's oldest limit. */
 #define PACK_DATAGRAMS 64
+/* A device takes up to 64 KiB at once, its link header included; the kernel would cut more than that in software. */
+#define PACK_BYTES 65400
 /* Headers made for segments, of all packs until they are posted. */
 #define PACK_SCRATCH (64 << 10)
 
