@@ -489,7 +489,7 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
   });
 
   /** Many datagrams in one system call, which arrive as one message. */
-  function together64(frames: readonly Uint8Array[], from = TUNNEL): void {
+  function pack(frames: readonly Uint8Array[], from = TUNNEL): void {
     const slots = frames.map((frame) => put(card, Uint8Array.of(...VXLAN, ...frame)));
     for (const slot of slots) queue(card, slot, { device: from, remote: TUNNEL, entropy: 3 });
     card.flush();
@@ -501,7 +501,7 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
     const frames = Array.from({ length: 64 }, (_, i) =>
       udp(Math.floor(i / 3), { sourcePort: 100 + (i % 3), v6: false }),
     );
-    together64(frames);
+    pack(frames);
     const got = poll();
     expect(got.length).toBe(3);
     expect(byFlow(got.flatMap(back))).toEqual(byFlow(frames.map(canonical)));
@@ -511,7 +511,7 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
   test('a full burst leaves messages in the inbox, which come next, in order', () => {
     // every datagram a flow of its own: nothing merges
     const frames = Array.from({ length: 640 }, (_, i) => udp(0, { sourcePort: 1000 + i }));
-    for (let at = 0; at < frames.length; at += 64) together64(frames.slice(at, at + 64));
+    for (let at = 0; at < frames.length; at += 64) pack(frames.slice(at, at + 64));
     const turns: Got[][] = [];
     for (let some = poll(); some.length > 0; some = poll()) turns.push(some);
     expect(Math.max(...turns.map((some) => some.length))).toBeLessThanOrEqual(BURST);
@@ -519,11 +519,21 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
     expect(card.memory.control[Control.FREE_COUNT]).toBe(SLOTS);
   });
 
+  test('devices take turns: a flooded tunnel does not delay a TAP', () => {
+    for (let message = 0; message < 60; message++)
+      pack(Array.from({ length: 64 }, (_, i) => udp(0, { sourcePort: 1000 + message * 64 + i })));
+    expect(poll().length, 'the tunnel is at it').toBe(BURST);
+    feed([{ frame: tcp(0) }]);
+    const turns = Array.from({ length: 20 }, () => poll().some(({ device }) => device === TAP));
+    // the rest of a turn that was interrupted and one whole turn of 8 messages: 3 bursts
+    expect(turns.indexOf(true)).toBe(3);
+  });
+
   test('exhausted slots: messages wait, none is lost, a device that goes gives its slots back', () => {
     const m = card.memory;
     const frames = Array.from({ length: 128 }, (_, i) => udp(0, { sourcePort: 1000 + i }));
     const starve = (): number[] => {
-      for (let at = 0; at < frames.length; at += 64) together64(frames.slice(at, at + 64));
+      for (let at = 0; at < frames.length; at += 64) pack(frames.slice(at, at + 64));
       const hidden = [...m.free.slice(10, SLOTS)];
       m.control[Control.FREE_COUNT] = 10;
       for (let i = 0; i < 5; i++) expect(card.poll()).toBe(0);
@@ -558,7 +568,7 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
       [-9, 0x7fffffff, 3, -0x80000000, SLOTS, 4, SLOTS, -1, 1, 0, SLOTS, SLOTS, ...nine],
     ];
     for (const stack of stacks) {
-      together64(frames);
+      pack(frames);
       m.free.set(stack);
       m.control[Control.FREE_COUNT] = stack.length;
       for (let turns = 0; turns < 3; turns++) {
@@ -606,7 +616,7 @@ s.sendmsg([bytes.fromhex(sys.stdin.read())], [(socket.IPPROTO_UDP, 103, struct.p
     for (const lie of lengths) {
       const frames = [0, 1, 2].map((i) => udp(i));
       for (const frame of frames) lie(new DataView(frame.buffer));
-      together64(frames);
+      pack(frames);
       const got = poll();
       expect(got.map(({ frame }) => hex(frame))).toEqual(frames.map(hex));
     }
