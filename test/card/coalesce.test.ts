@@ -166,9 +166,10 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
     tcpOptions: fc.constantFrom(0, 12),
   });
 
-  for (const [name, from] of [
-    ['TAP', TAP],
-    ['tunnel', TUNNEL],
+  for (const [name, from, give] of [
+    ['TAP', TAP, feed],
+    ['tunnel', TUNNEL, feed],
+    ['tunnel in messages of many', TUNNEL, (list: readonly Wire[]) => pack(list.map(({ frame }) => frame))],
   ] as const) {
     test(`whatever arrives by a ${name} is what the super-frames stand for, in order within each flow`, () => {
       let merged = 0;
@@ -198,7 +199,7 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
             const padded = Uint8Array.of(...frame, ...new Uint8Array(item.padding));
             return { frame: padded, partial: item.partial, from };
           });
-          feed(input);
+          give(input);
           const got: Got[] = [];
           for (let silence = 0, arrived = 0; arrived < input.length && silence < 20; silence++) {
             card.memory.control[Control.TIMEOUT] = 20;
@@ -496,6 +497,18 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
     expect([...card.memory.txStatus.slice(0, slots.length)].every((status) => status === 0)).toBe(true);
     for (const slot of slots) release(card, slot);
   }
+
+  test('PSH in a message of many datagrams: where it was, whatever the data says', () => {
+    for (const fill of [0, 0xff]) {
+      const frames = [0, 1, 2, 3, 4, 5].map((i) =>
+        tcp(i, { payload: new Uint8Array(SIZE).fill(fill), flags: i === 3 ? ACK | PSH : ACK }),
+      );
+      pack(frames);
+      const got = poll();
+      expect(got.map(count)).toEqual([4, 2]);
+      expect(got.flatMap(back)).toEqual(frames.map(canonical));
+    }
+  });
 
   test('messages of many datagrams: flows intertwined, each in order', () => {
     const frames = Array.from({ length: 64 }, (_, i) =>
