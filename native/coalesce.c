@@ -165,12 +165,12 @@ bool coalesce_merge(struct coalescer *c, const struct segment *s, enum standing 
     *bucket = 0;
     return false;
   }
-  /* Both may lie in one buffer, the target never behind the source. */
+  bool pushed = s->tcp && s->frame[s->l4 + TCP_FLAGS] & TCP_PSH;
+  /* Both may lie in one buffer, the target never behind the source: the segment's own headers are lost. */
   memmove(it->head.frame + it->end, s->frame + s->headers, (size_t)s->payload);
   it->end += s->payload;
   it->count++;
   it->next += (uint32_t)s->payload;
-  bool pushed = s->tcp && s->frame[s->l4 + TCP_FLAGS] & TCP_PSH;
   if (pushed) it->head.frame[s->l4 + TCP_FLAGS] |= TCP_PSH;
   if (pushed || s->payload < it->size) *bucket = 0;
   return true;

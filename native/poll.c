@@ -54,13 +54,14 @@ static int32_t receive(struct card *c)
   /* Messages that found no room last time come before what is still in a socket. */
   bool stuck = inbox_waits(&c->inbox) && receive_udp(c, c->inbox.device, &n, &b) == STARVED;
   while (!stuck && c->first != NOBODY && b.frames > 0 && b.bytes > 0) {
-    int32_t device = c->first;
+    int32_t device = c->first, frames = b.frames;
     enum turn turn = c->device[device].kind == KIND_TAP ? receive_tap(c, device, &n, &b)
                                                         : receive_udp(c, device, &n, &b);
-    if (turn == STARVED) break;
+    /* Who got nothing stays first; what waits in the inbox was a turn. */
+    if (turn == STARVED && b.frames == frames && !inbox_waits(&c->inbox)) break;
     ready_remove(c, device);
     if (turn != DRAINED) ready_push(c, device);
-    if (turn == FAILED) break;
+    if (turn == FAILED || turn == STARVED) break;
   }
   coalesce_finish(c);
   return n;
