@@ -41,8 +41,9 @@ export class Dataplane {
     readonly counters: Counters,
     seed: number,
     maxAffinities?: number,
+    isFast?: boolean,
   ) {
-    this.pipeline = new Pipeline(card, counters, seed, maxAffinities);
+    this.pipeline = new Pipeline(card, counters, seed, maxAffinities, isFast);
     this.stale = new Stale(this.pipeline.flows, this.pipeline.services, this.pipeline.affinities);
   }
 
