@@ -61,11 +61,16 @@ const LAYERS: Record<string, Layer> = {
   conntrack: stage(),
   service: stage('conntrack'),
   gateway: stage('neigh'),
+  fastpath: {
+    why: 'repeats what the stages decided: it reads their tables and leaves every decision to them',
+    src: [...STAGE.slice(0, -1), 'bridge', 'neigh', 'gateway', 'overlay', 'conntrack', 'service'],
+    packages: [],
+  },
   dataplane: {
     why: 'the itinerary knows the stages; nothing above it',
     src: [
-      ...['wire', 'table/memory.ts', 'telemetry', 'fabric', 'packet', 'card'],
-      ...['bridge', 'neigh', 'overlay', 'conntrack', 'service', 'gateway'],
+      ...['wire', 'telemetry', 'fabric', 'packet', 'card'],
+      ...['bridge', 'neigh', 'overlay', 'conntrack', 'service', 'gateway', 'fastpath', 'table'],
     ],
     packages: ['node:fs@worker.ts', 'node:os@worker.ts', 'node:worker_threads@worker.ts'],
   },

@@ -15,8 +15,8 @@ import { judgeIpv6 } from './ipv6-guard.ts';
  * addresses are IPv4 here, since pods have no IPv6 route to them.
  */
 export class Admit {
-  /** Bit per UDP port that VXLAN uses, and the underlay addresses of all hosts (B26). */
-  private readonly vxlanPort = new Uint8Array(65536);
+  /** 1 for every UDP port that VXLAN uses, and the underlay addresses of all hosts (B26). */
+  readonly vxlanPort = new Uint8Array(65536);
   private underlay4 = new Int32Array(0);
 
   constructor(
@@ -43,7 +43,14 @@ export class Admit {
     for (let i = 0; i < burst.count; i++) {
       const slot = slots[i]!;
       if (last < 0 || !this.hasAddressesOf(slot, last)) {
-        const reason = this.judgeAddresses(slot);
+        const reason = this.judgeMacs(
+          packets.network[slot]!,
+          packets.source[slot]!,
+          packets.srcHi[slot]!,
+          packets.srcLo[slot]!,
+          packets.dstHi[slot]!,
+          packets.dstLo[slot]!,
+        );
         if (reason !== Drop.NONE) {
           packets.drop(slot, reason);
           last = -1;
@@ -86,14 +93,15 @@ export class Admit {
   }
 
   /** What depends on where a frame comes from and its MAC addresses alone (B1, B22, B24, B27). */
-  private judgeAddresses(slot: number): Drop {
-    const { packets, networks, locations } = this;
-    const network = packets.network[slot]!;
-    const source = packets.source[slot]!;
-    const srcHi = packets.srcHi[slot]!;
-    const srcLo = packets.srcLo[slot]!;
-    const dstHi = packets.dstHi[slot]!;
-    const dstLo = packets.dstLo[slot]!;
+  judgeMacs(
+    network: number,
+    source: number,
+    srcHi: number,
+    srcLo: number,
+    dstHi: number,
+    dstLo: number,
+  ): Drop {
+    const { networks, locations } = this;
     if (!isValidSource(srcHi, srcLo)) return Drop.BAD_SOURCE_MAC; // B1
     if (isReservedGroup(dstHi, dstLo) && (networks.forwardReserved[network] === 0 || (dstLo & 15) === 1)) {
       return Drop.RESERVED_DESTINATION; // B22; PAUSE (01) always

@@ -1,6 +1,7 @@
 import type { NetworkConfig } from '../dataplane/config.ts';
 import type { Locator } from '../fabric/locator.ts';
 import { NETWORKS } from '../fabric/networks.ts';
+import type { Epochs } from '../table/epochs.ts';
 import { GATEWAY } from '../telemetry/counters.ts';
 import { Fdb, FdbKind } from './fdb.ts';
 
@@ -11,7 +12,10 @@ export class Bridge implements Locator {
   /** Ids of the networks there are. */
   private existing: number[] = [];
 
-  constructor(private readonly seed: number) {
+  constructor(
+    private readonly seed: number,
+    private readonly epochs: Epochs,
+  ) {
     const none = new Fdb(10, 0, seed);
     this.fdbs = new Array<Fdb>(NETWORKS).fill(none);
   }
@@ -19,7 +23,7 @@ export class Bridge implements Locator {
   setNetwork(config: NetworkConfig, existed: boolean, now: number): void {
     const old = this.fdbs[config.id]!;
     let fdb = old;
-    if (!existed) fdb = new Fdb(config.maxEntries, config.ageing, this.seed);
+    if (!existed) fdb = new Fdb(config.maxEntries, config.ageing, this.seed, this.epochs, config.id);
     else if (old.maxEntries !== config.maxEntries) fdb = old.resized(config.maxEntries, config.ageing, now);
     fdb.setAgeing(config.ageing, now);
     if (!existed) this.existing.push(config.id);

@@ -1,3 +1,4 @@
+import { Epochs } from '../table/epochs.ts';
 import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
@@ -60,17 +61,22 @@ export class Fdb {
   private lists: Lists;
   private readonly hi: Int32Array;
   private readonly lo: Int32Array;
-  private readonly location: Int32Array;
+  readonly location: Int32Array;
   private readonly stamp: Int32Array;
   private readonly kind: Uint8Array;
   private readonly moves: Int32Array;
   private cursor = 0;
 
-  /** @param ageing ms, 0 = never. */
+  /**
+   * @param ageing ms, 0 = never.
+   * @param epochs told, under `network`, of every entry that moves or goes before it is too old to be looked up.
+   */
   constructor(
     readonly maxEntries: number,
     private ageing: number,
     private readonly seed: number,
+    private readonly epochs = new Epochs(1),
+    private readonly network = 0,
   ) {
     this.hasher = new Hasher(seed);
     const capacity = maxEntries + Fdb.MAX_STATIC;
@@ -97,10 +103,7 @@ export class Fdb {
     let row = this.find(hi, lo);
     if (row >= 0) {
       if (this.location[row] === location) {
-        if (this.stamp[row] !== now && this.kind[row] === FdbKind.LEARNED) {
-          this.stamp[row] = now;
-          this.lists.refresh(location, row);
-        }
+        this.touch(row, now);
         return Learned.KNOWN;
       }
       if (this.kind[row] === FdbKind.STATIC) return Learned.STATIC_ELSEWHERE;
@@ -110,6 +113,7 @@ export class Fdb {
       this.lists.append(location, row);
       this.location[row] = location;
       this.stamp[row] = now;
+      this.epochs.bump(this.network);
       if (fresh) return Learned.NEW;
       this.moves[row]!++;
       return Learned.MOVED;
@@ -120,6 +124,13 @@ export class Fdb {
     this.learned++;
     this.lists.append(location, row);
     return Learned.NEW;
+  }
+
+  /** The source of a row was heard again. */
+  touch(row: number, now: number): void {
+    if (this.stamp[row] === now || this.kind[row] !== FdbKind.LEARNED) return;
+    this.stamp[row] = now;
+    this.lists.refresh(this.location[row]!, row);
   }
 
   /** Another ageing time (ms, 0 = never). Where entries did not age before, they start to now. */
@@ -182,7 +193,7 @@ export class Fdb {
 
   /** A table of another size with the same live entries: changing a limit is not a flush. */
   resized(maxEntries: number, ageing: number, now: number): Fdb {
-    const next = new Fdb(maxEntries, ageing, this.seed);
+    const next = new Fdb(maxEntries, ageing, this.seed, this.epochs, this.network);
     for (let row = 0; row < this.rows.extent; row++) {
       const location = this.location[row]!;
       if (location < 0 || this.kind[row] === FdbKind.LEARNED) continue;
@@ -197,13 +208,14 @@ export class Fdb {
     return next;
   }
 
-  private isExpired(row: number, now: number): boolean {
+  isExpired(row: number, now: number): boolean {
     return (
       this.kind[row] === FdbKind.LEARNED && this.ageing !== 0 && ((now - this.stamp[row]!) | 0) >= this.ageing
     );
   }
 
-  private find(hi: number, lo: number): number {
+  /** @returns the row of a MAC, expired or not, or −1. Good until the network's epoch changes. */
+  find(hi: number, lo: number): number {
     const hash = this.hasher.of2(hi, lo);
     const { slots, hashes, mask } = this.index;
     for (let at = hash & mask; ; at = (at + 1) & mask) {
@@ -234,6 +246,7 @@ export class Fdb {
     this.index.remove(this.hasher.of2(this.hi[row]!, this.lo[row]!), row);
     this.location[row] = -1;
     this.rows.give(row);
+    this.epochs.bump(this.network);
   }
 
   /** B10: the oldest entry of the location that owns most; ties go to the ingress, so nobody loses its last. */

@@ -2,8 +2,12 @@ import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
+import { deltaHalf, deltaWord, fold, swap16 } from '../wire/checksum.ts';
 import { EVICTION_CLASS, EvictionClass, TIMEOUT_MS } from './timeouts.ts';
-import { TUPLE_WORDS } from './tuple.ts';
+import { LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
+
+/** Large allocations begin 16 bytes behind a page: from here on a line of the table is a line of the cache. */
+const FIRST_LINE = 48;
 
 /** Direction bit of a tuple id. */
 export const ORIGINAL = 0;
@@ -12,10 +16,9 @@ export const REPLY = 1;
 /**
  * Flow memory: each row is a translated connection, found by either of its two tuples.
  *
- *   tuple id = row × 2 + direction     keys[tuple id × 10 …]   see tuple.ts
+ *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
  *   row   state (TcpState | UdpState) · expires (ms) · service · generation of the service · backend address and
  *         port stand in the reply tuple · hairpin · packets and bytes of both directions
- *         acked[row × 2 + direction]: last acknowledgment number that direction sent (N14)
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -29,17 +32,16 @@ export class Flows {
   evicted = 0;
 
   private readonly hasher: Hasher;
-  private index!: HashIndex;
+  index!: HashIndex;
   private rows!: RowPool;
   private lists!: Lists;
-  private keys!: Int32Array;
+  lines!: Int32Array;
   private used!: Uint8Array;
   state!: Uint8Array;
   expires!: Int32Array;
   service!: Int32Array;
   generation!: Int32Array;
   hairpin!: Uint8Array;
-  acked!: Int32Array;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
@@ -58,14 +60,13 @@ export class Flows {
       index: new HashIndex(capacity * 2),
       rows: new RowPool(capacity),
       lists: new Lists(4, capacity),
-      keys: new Int32Array(capacity * 2 * TUPLE_WORDS),
+      lines: new Int32Array(new ArrayBuffer(FIRST_LINE + capacity * 2 * LINE_WORDS * 4), FIRST_LINE),
       used: new Uint8Array(capacity),
       state: new Uint8Array(capacity),
       expires: new Int32Array(capacity),
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
       hairpin: new Uint8Array(capacity),
-      acked: new Int32Array(capacity * 2),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -74,8 +75,8 @@ export class Flows {
 
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
-    const old = { keys: this.keys, state: this.state, expires: this.expires };
-    const { service, generation, hairpin, acked, traffic, lists } = this;
+    const old = { lines: this.lines, state: this.state, expires: this.expires };
+    const { service, generation, hairpin, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -85,19 +86,15 @@ export class Flows {
     this.allocate(Math.max(capacity, this.count));
     this.count = 0;
     for (const row of rows) {
-      const key = row * 2 * TUPLE_WORDS;
-      const original = old.keys.subarray(key, key + TUPLE_WORDS);
-      const to = this.add(
-        original,
-        old.keys.subarray(key + TUPLE_WORDS, key + 2 * TUPLE_WORDS),
-        old.state[row]!,
-        0,
-      );
+      const from = row * 2 * LINE_WORDS;
+      const original = old.lines.subarray(from, from + TUPLE_WORDS);
+      const reply = old.lines.subarray(from + LINE_WORDS, from + LINE_WORDS + TUPLE_WORDS);
+      const to = this.add(original, reply, old.state[row]!, 0);
+      this.lines.set(old.lines.subarray(from, from + 2 * LINE_WORDS), to * 2 * LINE_WORDS);
       this.expires[to] = old.expires[row]!;
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
       this.hairpin[to] = hairpin[row]!;
-      this.acked.set(acked.subarray(row * 2, row * 2 + 2), to * 2);
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
@@ -114,28 +111,52 @@ export class Flows {
 
   /** @returns the tuple id of a live flow, or −1. An expired flow that is met is removed. */
   find(tuple: Int32Array, hash: number, now: number): number {
-    const { keys } = this;
+    const { lines } = this;
     const { slots, hashes, mask } = this.index;
     for (let at = hash & mask; ; at = (at + 1) & mask) {
       const id = slots[at]! - 1;
       if (id < 0) return -1;
       if (hashes[at] !== hash) continue;
-      const key = id * TUPLE_WORDS;
+      const key = id * LINE_WORDS;
       if (
-        keys[key] === tuple[0] &&
-        keys[key + 1] === tuple[1] &&
-        keys[key + 2] === tuple[2] &&
-        keys[key + 3] === tuple[3] &&
-        keys[key + 4] === tuple[4] &&
-        keys[key + 5] === tuple[5] &&
-        keys[key + 6] === tuple[6] &&
-        keys[key + 7] === tuple[7] &&
-        keys[key + 8] === tuple[8] &&
-        keys[key + 9] === tuple[9]
+        lines[key] === tuple[0] &&
+        lines[key + 1] === tuple[1] &&
+        lines[key + 2] === tuple[2] &&
+        lines[key + 3] === tuple[3] &&
+        lines[key + 4] === tuple[4] &&
+        lines[key + 5] === tuple[5] &&
+        lines[key + 6] === tuple[6] &&
+        lines[key + 7] === tuple[7] &&
+        lines[key + 8] === tuple[8] &&
+        lines[key + 9] === tuple[9]
       ) {
         if (((this.expires[id >> 1]! - now) | 0) > 0) return id;
         this.remove(id >> 1);
         return -1;
+      }
+    }
+  }
+
+  /**
+   * The same by the words of an IPv4 tuple, the only kind there is (service/translate.ts), and leaving an expired
+   * flow alone.
+   */
+  find4(scope: number, ports: number, source: number, destination: number): number {
+    const { lines } = this;
+    const { slots, hashes, mask } = this.index;
+    const hash = this.hasher.of4(scope, ports, source, destination);
+    for (let at = hash & mask; ; at = (at + 1) & mask) {
+      const id = slots[at]! - 1;
+      if (id < 0) return -1;
+      const line = id * LINE_WORDS;
+      if (
+        hashes[at] === hash &&
+        lines[line + Word.PORTS] === ports &&
+        lines[line + Word.SOURCE] === source &&
+        lines[line + Word.DESTINATION] === destination &&
+        lines[line] === scope
+      ) {
+        return id;
       }
     }
   }
@@ -147,16 +168,14 @@ export class Flows {
   add(original: Int32Array, reply: Int32Array, state: number, now: number): number {
     if (this.count >= this.limit && !this.evict()) return -1;
     const row = this.rows.take();
-    this.keys.set(original, row * 2 * TUPLE_WORDS);
-    this.keys.set(reply, (row * 2 + 1) * TUPLE_WORDS);
+    this.write(row * 2, original);
+    this.write(row * 2 + 1, reply);
     this.index.insert(this.hash(original), row * 2);
     this.index.insert(this.hash(reply), row * 2 + 1);
     this.used[row] = 1;
     this.state[row] = state;
     this.expires[row] = (now + TIMEOUT_MS[state]!) | 0;
-    this.acked[row * 2] = 0;
-    this.acked[row * 2 + 1] = 0;
-    this.traffic.fill(0, row * 4, row * 4 + 4);
+    for (let i = row * 4; i < row * 4 + 4; i++) this.traffic[i] = 0;
     this.lists.append(EVICTION_CLASS[state]!, row);
     this.count++;
     this.created++;
@@ -191,7 +210,47 @@ export class Flows {
 
   /** Word of a tuple's key. */
   word(id: number, word: number): number {
-    return this.keys[id * TUPLE_WORDS + word]!;
+    return this.lines[id * LINE_WORDS + word]!;
+  }
+
+  /** Last acknowledgment number sent in the direction of a tuple (N14). */
+  acked(id: number): number {
+    return this.lines[id * LINE_WORDS + Line.ACKED]!;
+  }
+
+  acknowledge(id: number, number: number): void {
+    this.lines[id * LINE_WORDS + Line.ACKED] = number;
+  }
+
+  /** Fills in what a packet with tuple `id` becomes. A hairpin, of which both ends change, is not told in one line. */
+  prepare(id: number): boolean {
+    const { lines, hasher } = this;
+    if (this.hairpin[id >> 1] === 1) return false;
+    const at = id * LINE_WORDS;
+    const other = (id ^ 1) * LINE_WORDS;
+    const isReply = (id & 1) === REPLY;
+    const ports = lines[at + Word.PORTS]!;
+    const otherPorts = lines[other + Word.PORTS]!;
+    const before = lines[at + (isReply ? Word.SOURCE : Word.DESTINATION)]!;
+    const address = lines[other + (isReply ? Word.DESTINATION : Word.SOURCE)]!;
+    const after = isReply
+      ? (otherPorts << 16) | (ports & 0xffff)
+      : (ports & 0xffff0000) | (otherPorts >>> 16);
+    const addressDelta = fold(deltaWord(before, address));
+    const wholeDelta = fold(
+      addressDelta + deltaHalf(ports >>> 16, after >>> 16) + deltaHalf(ports & 0xffff, after & 0xffff),
+    );
+    lines[at + Line.ADDRESS] = address;
+    lines[at + Line.PORTS] = after;
+    lines[at + Line.DELTAS] = (swap16(wholeDelta) << 16) | swap16(addressDelta);
+    lines[at + Line.ENTROPY] = hasher.of4(
+      isReply ? address : lines[at + Word.SOURCE]!,
+      isReply ? lines[at + Word.DESTINATION]! : address,
+      lines[at + Word.SCOPE]! & 0xff,
+      after,
+    );
+    lines[at + Line.IS_READY] = 1;
+    return true;
   }
 
   /** Removes expired flows among the next `budget` rows. */
@@ -217,9 +276,16 @@ export class Flows {
 
   private tuple(id: number): Int32Array {
     const into = this.scratch[(id & 1) as 0 | 1];
-    const key = id * TUPLE_WORDS;
-    for (let i = 0; i < TUPLE_WORDS; i++) into[i] = this.keys[key + i]!;
+    const line = id * LINE_WORDS;
+    for (let i = 0; i < TUPLE_WORDS; i++) into[i] = this.lines[line + i]!;
     return into;
+  }
+
+  private write(id: number, tuple: Int32Array): void {
+    const line = id * LINE_WORDS;
+    for (let i = 0; i < TUPLE_WORDS; i++) this.lines[line + i] = tuple[i]!;
+    this.lines[line + Line.IS_READY] = 0;
+    this.lines[line + Line.ACKED] = 0;
   }
 
   private evict(): boolean {

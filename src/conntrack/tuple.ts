@@ -19,6 +19,26 @@ export const enum Word {
   DESTINATION_HIGH = 7,
 }
 
+/**
+ * A tuple in the flow table: one cache line, so that an established flow costs one. Behind the key stands what a
+ * packet with that tuple becomes; it follows from both tuples of the flow and never changes while the flow lives.
+ *
+ *   10  1 = the next four words are filled in            13  checksum deltas in wire order: of the address alone
+ *   11  the address that replaces the translated end          (low half), of address and port (high half)
+ *   12  source port << 16 | destination port after it    14  hash of the translated packet's flow (V4)
+ *   15  last acknowledgment number this direction sent (N14)
+ */
+export const LINE_WORDS = 16;
+
+export const enum Line {
+  IS_READY = 10,
+  ADDRESS = 11,
+  PORTS = 12,
+  DELTAS = 13,
+  ENTROPY = 14,
+  ACKED = 15,
+}
+
 /** Reads the tuple of an IPv4 packet with a parsed TCP or UDP header into `into`. */
 export function readTuple4(packets: Packets, slot: number, into: Int32Array): void {
   const { view } = packets;

@@ -50,8 +50,9 @@ export class Dataplane {
     readonly counters: Counters,
     seed: number,
     maxAffinities?: number,
+    isFast?: boolean,
   ) {
-    this.pipeline = new Pipeline(card, counters, seed, maxAffinities);
+    this.pipeline = new Pipeline(card, counters, seed, maxAffinities, isFast);
     this.stale = new Stale(this.pipeline.flows, this.pipeline.services, this.pipeline.affinities);
   }
 

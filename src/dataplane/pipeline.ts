@@ -6,7 +6,10 @@ import type { Card } from '../card/card.ts';
 import { Control, DEVICES } from '../card/layout.ts';
 import { Flows } from '../conntrack/flows.ts';
 import { Locations } from '../fabric/locations.ts';
-import { Networks } from '../fabric/networks.ts';
+import { NETWORKS, Networks } from '../fabric/networks.ts';
+import { createFastPath, type FastPath } from '../fastpath/fast-path.ts';
+import { NextHops } from '../fastpath/next-hops.ts';
+import { Paths } from '../fastpath/paths.ts';
 import { Fit } from '../gateway/fit.ts';
 import { Router } from '../gateway/router.ts';
 import { Announcer } from '../neigh/announce.ts';
@@ -25,9 +28,11 @@ import { IcmpBudget } from '../packet/icmp-budget.ts';
 import { Originator } from '../packet/originate.ts';
 import { Packets } from '../packet/packets.ts';
 import { parse } from '../packet/parse.ts';
+import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
 import { Services } from '../service/services.ts';
 import { Translate } from '../service/translate.ts';
+import { Epochs } from '../table/epochs.ts';
 import { type Counters, GATEWAY, Global } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { Transmit } from './transmit.ts';
@@ -41,9 +46,9 @@ const MAX_AFFINITIES = 1_000_000;
 const DEFAULT_FLOWS = 16_384;
 
 /**
- * The itinerary: the one file that knows the order of the stages. Each takes the whole burst; a stage that ends
- * a packet counts it and leaves it out. The observable consequence: all sources of a burst are learned before
- * any of it is forwarded.
+ * The itinerary: the one file that knows the order of the stages. The fast path takes the head of a burst; each stage
+ * takes all the rest of it, and what it ends it counts and leaves out. The observable consequence: all sources of that
+ * rest are learned before any of it is forwarded.
  */
 export class Pipeline {
   readonly packets: Packets;
@@ -68,6 +73,8 @@ export class Pipeline {
   private readonly burst = new Burst();
   private readonly resumed = new Burst(RESUMED);
   private readonly egress = new Egress();
+  private readonly runs = new Runs();
+  private readonly fastPath: FastPath;
   private readonly icmp = new IcmpBudget();
   private readonly originator: Originator;
   private readonly decap: Decap;
@@ -82,19 +89,24 @@ export class Pipeline {
   /** Copies the largest flood takes; set with the configuration. */
   private members = 1;
 
-  /** @param seed secret for every hash (B12). */
+  /**
+   * @param seed secret for every hash (B12).
+   * @param isFast false: every frame takes the stages, which changes nothing but the speed. For tests.
+   */
   constructor(
     private readonly card: Card,
     readonly counters: Counters,
     seed: number,
     maxAffinities = MAX_AFFINITIES,
+    private readonly isFast = true,
   ) {
     this.maintained = card.memory.control[Control.NOW]!;
     const packets = new Packets(card.memory, counters);
     const { networks, locations, vnis, egress } = this;
     this.packets = packets;
-    this.bridge = new Bridge(seed);
-    this.neighbors = new Neighbors(packets, seed);
+    const epochs = new Epochs(NETWORKS);
+    this.bridge = new Bridge(seed, epochs);
+    this.neighbors = new Neighbors(packets, seed, epochs);
     this.flows = new Flows(DEFAULT_FLOWS, seed);
     this.services = new Services(seed);
     this.affinities = new Affinities(maxAffinities, seed);
@@ -127,7 +139,43 @@ export class Pipeline {
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);
     const encap = new Encap(packets, networks, locations, seed);
-    this.transmit = new Transmit(packets, networks, locations, encap, egress);
+    this.transmit = new Transmit(packets, networks, locations, encap, egress, this.runs);
+    const paths = new Paths(
+      packets,
+      networks,
+      locations,
+      this.bridge,
+      this.admit,
+      this.fit,
+      vnis,
+      this.peers,
+      this.portOfDevice,
+      epochs,
+      seed,
+    );
+    const hops = new NextHops(
+      networks,
+      locations,
+      this.bridge,
+      this.neighbors,
+      this.resolver,
+      this.router,
+      this.fit,
+      epochs,
+      seed,
+    );
+    this.fastPath = createFastPath(
+      packets,
+      networks,
+      this.flows,
+      this.services,
+      paths,
+      hops,
+      epochs,
+      this.admit.vxlanPort,
+      this.runs,
+      seed,
+    );
     this.originator.setRestorer(this.translate);
   }
 
@@ -135,8 +183,37 @@ export class Pipeline {
   turn(): number {
     const received = this.card.poll();
     const now = this.card.memory.control[Control.NOW]!;
+    const { burst, resumed, egress, transmit } = this;
+    // What waited for a neighbour is older than this burst, and goes first (B18).
+    const isFast = this.isFast && this.resolver.resumed.count === 0;
+    const head = isFast ? this.fastPath.run(received, now) : 0;
+    if (head > 0) this.counters.globals[Global.FAST_FRAMES]! += head;
+    if (head < received) this.decide(head, received, now);
+    else burst.count = 0;
+    this.router.resume(resumed);
+    this.forward.run(resumed, now); // before the burst: what waited is older (B18)
+    this.forward.run(burst, now);
+
+    this.maintain(now);
+    const { outbox } = this.originator;
+    this.forward.run(outbox, now);
+    outbox.count = 0;
+    if (egress.count > 0) {
+      this.fit.run(now);
+      transmit.prepare();
+    }
+    if (head > 0 || egress.count > 0) {
+      this.card.flush();
+      transmit.settleRuns(now);
+      transmit.settle();
+    }
+    return received;
+  }
+
+  /** Takes what lies behind the head of a burst through the stages up to its next hop. */
+  private decide(head: number, received: number, now: number): void {
     const { burst, tunnel } = this;
-    this.receive(received);
+    this.receive(head, received);
     this.decap.run(tunnel, now);
     for (let i = 0; i < tunnel.count; i++) burst.push(tunnel.slots[i]!);
 
@@ -149,21 +226,6 @@ export class Pipeline {
     if (burst.toGateway > 0) this.router.receive(burst, now);
     this.translate.run(burst, now);
     if (burst.toGateway > 0) this.router.route(burst, now);
-    this.router.resume(this.resumed);
-    this.forward.run(this.resumed, now); // before the burst: what waited is older (B18)
-    this.forward.run(burst, now);
-
-    this.maintain(now);
-    const { outbox } = this.originator;
-    this.forward.run(outbox, now);
-    outbox.count = 0;
-    this.fit.run(now);
-    if (this.egress.count > 0) {
-      this.transmit.prepare();
-      this.card.flush();
-      this.transmit.settle();
-    }
-    return received;
   }
 
   /** Is there work that must not wait for the next frame? Then the next poll should not sleep. */
@@ -175,15 +237,16 @@ export class Pipeline {
   membersChanged(): void {
     this.members = this.locations.largestFlood();
     this.fit.limitsChanged();
+    this.fastPath.configure();
   }
 
-  /** Sorts what the card received by kind of device. */
-  private receive(received: number): void {
+  /** Sorts the rest of what the card received by kind of device. */
+  private receive(first: number, received: number): void {
     const { packets, burst, tunnel, portOfDevice } = this;
     const { rx, device } = packets.memory;
     burst.count = 0;
     tunnel.count = 0;
-    for (let i = 0; i < received; i++) {
+    for (let i = first; i < received; i++) {
       const slot = rx[i]!;
       const port = portOfDevice[device[slot]!]!;
       if (port >= 0) {

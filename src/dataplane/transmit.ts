@@ -4,6 +4,7 @@ import type { Networks } from '../fabric/networks.ts';
 import type { Encap } from '../overlay/encap.ts';
 import type { Egress } from '../packet/egress.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
+import type { Runs } from '../packet/runs.ts';
 import { COUNTER_FIELDS, Counter } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { writeMac } from '../wire/ethernet.ts';
@@ -16,8 +17,9 @@ STATUS_DROP[TxStatus.INVALID] = Drop.TX_ERROR;
 STATUS_DROP[TxStatus.ERROR] = Drop.TX_ERROR;
 
 /**
- * Egress list → transmit requests, and after the flush the verdicts: a packet of which one copy left is
- * forwarded, one of which none did is dropped for the first reason (M15). Either way its slot is free again.
+ * Egress list → transmit requests behind those of the fast path, and after the flush the verdicts: a packet of which
+ * one copy left is forwarded, one of which none did is dropped for the first reason (M15). Either way its slot is free
+ * again.
  */
 export class Transmit {
   /** Set when the kernel called a datagram too big: location of the peer, for path-MTU discovery; −1 = none. */
@@ -33,6 +35,7 @@ export class Transmit {
     private readonly locations: Locations,
     private readonly encap: Encap,
     private readonly egress: Egress,
+    private readonly runs: Runs,
   ) {
     this.memory = packets.memory;
   }
@@ -41,7 +44,7 @@ export class Transmit {
   prepare(): void {
     const { egress, memory, packets, request, refusal } = this;
     const { control } = memory;
-    control[Control.TX_COUNT] = 0;
+    control[Control.TX_COUNT] = this.runs.frames;
     for (let i = 0; i < egress.count; i++) {
       const slot = egress.slots[i]!;
       const to = egress.locations[i]!;
@@ -81,6 +84,59 @@ export class Transmit {
       packets.release(slot);
     }
     egress.count = 0;
+  }
+
+  /** Counts arrival and fate of the fast path's packets, run by run, and frees their slots. */
+  settleRuns(now: number): void {
+    const { memory, packets, runs } = this;
+    const { control, free, rx, txStatus } = memory;
+    const { values } = packets.counters;
+    let height = control[Control.FREE_COUNT]!;
+    let i = 0;
+    for (let run = 0; run < runs.count; run++) {
+      const first = i;
+      const end = runs.end[run]!;
+      const bytes = runs.bytes[run]!;
+      let failed = 0;
+      for (; i < end; i++) {
+        failed |= txStatus[i]!;
+        free[height++] = rx[i]!;
+      }
+      const from = runs.from[run]! * COUNTER_FIELDS;
+      values[from + Counter.RX]! += end - first;
+      values[from + Counter.RX_BYTES]! += bytes;
+      if (isPeer(runs.from[run]!)) values[from + Counter.LAST_RX] = now;
+      if (failed !== TxStatus.SENT) {
+        this.settleOneByOne(run, first, end);
+        continue;
+      }
+      const to = runs.to[run]! * COUNTER_FIELDS;
+      values[from + Counter.FORWARDED]! += end - first;
+      values[to + Counter.TX]! += end - first;
+      values[to + Counter.TX_BYTES]! += bytes;
+    }
+    control[Control.FREE_COUNT] = height;
+    runs.frames = 0;
+    runs.count = 0;
+  }
+
+  /** A run of which the kernel refused something. */
+  private settleOneByOne(run: number, first: number, end: number): void {
+    const { memory, packets, runs } = this;
+    const { values, drops } = packets.counters;
+    const from = runs.from[run]!;
+    const to = runs.to[run]!;
+    for (let i = first; i < end; i++) {
+      const status = memory.txStatus[i]!;
+      if (status === TxStatus.SENT) {
+        values[from * COUNTER_FIELDS + Counter.FORWARDED]!++;
+        values[to * COUNTER_FIELDS + Counter.TX]!++;
+        values[to * COUNTER_FIELDS + Counter.TX_BYTES]! += packets.length[memory.rx[i]!]!;
+      } else {
+        drops[from * Drop.COUNT + STATUS_DROP[status]!]!++;
+        if (status === TxStatus.TOO_BIG && isPeer(to)) this.tooBigPeer = to;
+      }
+    }
   }
 
   /** A14. Copies share their bytes: of a flood that enters tunnels, every copy gets the router MAC, set last. */

@@ -1,6 +1,6 @@
 import type { PeerConfig, PortConfig } from '../dataplane/config.ts';
 import { FIRST_PEER, LOCATIONS } from '../telemetry/counters.ts';
-import { isIpv4, NETWORKS } from './networks.ts';
+import { isIpv4, NETWORKS, type Networks } from './networks.ts';
 
 export const enum AntiSpoof {
   OFF = 0,
@@ -108,6 +108,12 @@ export class Locations {
   /** Row of the card's remotes for a peer in a network, −1 when it is no member. */
   remoteOf(peer: number, network: number): number {
     return this.remote[(peer - FIRST_PEER) * NETWORKS + network]!;
+  }
+
+  /** Underlay device by which a network's datagrams reach a peer, −1 = none. */
+  deviceTo(peer: number, network: number, networks: Networks): number {
+    const is6 = this.remoteIs6[(peer - FIRST_PEER) * NETWORKS + network] === 1;
+    return (is6 ? networks.underlay6 : networks.underlay4)[network]!;
   }
 
   /** Does an IPv4 address belong to the port? */

@@ -58,7 +58,7 @@ export class Fit {
       let limit = 0;
       for (; i < egress.count && slots[i] === slot; i++) {
         const to = locations[i]!;
-        const most = this.limit(slot, to);
+        const most = this.limit(packets.network[slot]!, to);
         if (size > most) size = this.shrink(slot, size, most);
         if (size <= most) {
           slots[kept] = slot;
@@ -101,10 +101,11 @@ export class Fit {
     return packets.csumStart[slot]! - outside + header + gsoSize;
   }
 
-  private limit(slot: number, to: number): number {
+  /** Largest packet of a network that a location takes. */
+  limit(network: number, to: number): number {
     const mtu = this.locations.mtu[to]!;
     if (!isPeer(to)) return mtu;
-    const overlay = this.networks.mtu[this.packets.network[slot]!]!;
+    const overlay = this.networks.mtu[network]!;
     return mtu !== 0 && mtu < overlay ? mtu : overlay;
   }
 

@@ -125,8 +125,7 @@ export class Router {
       packets.drop(slot, Drop.GATEWAY_UNHANDLED);
       return false;
     }
-    const subnet = networks.subnet4(network, destination);
-    if (subnet < 0 || this.isSubnetItself(network, subnet, destination)) {
+    if (!this.isOnLink(network, destination)) {
       this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
       packets.drop(slot, Drop.NO_ROUTE);
       return false;
@@ -141,10 +140,11 @@ export class Router {
     return true;
   }
 
-  /** Network and directed-broadcast addresses are nobody's. */
-  private isSubnetItself(network: number, subnet: number, address: number): boolean {
+  /** May it be a station's address? Network and directed-broadcast addresses are nobody's. */
+  isOnLink(network: number, address: number): boolean {
+    const subnet = this.networks.subnet4(network, address);
     const rows = this.networks.subnets4[network]!;
-    return address === rows[subnet] || address === rows[subnet + 3];
+    return subnet >= 0 && address !== rows[subnet] && address !== rows[subnet + 3];
   }
 
   /** New Ethernet header towards a neighbour. The source is the router MAC until the egress is known (A14). */

@@ -1,5 +1,6 @@
 import { NETWORKS } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
+import { Epochs } from '../table/epochs.ts';
 import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
@@ -73,9 +74,11 @@ export class Neighbors {
   /** Attempts of a weaker source to change a stronger binding. */
   conflicts = 0;
 
+  /** @param epochs told of every binding that changes or goes. */
   constructor(
     private readonly packets: Packets,
     seed: number,
+    private readonly epochs = new Epochs(NETWORKS),
   ) {
     this.hasher = new Hasher(seed);
   }
@@ -126,6 +129,7 @@ export class Neighbors {
     if (this.learnedCount >= MAX_LEARNED) this.erase(this.learned.head[busiest(this.learned)]!);
     if (row < 0) row = this.insert(network, 0, 0, 0xffff, address);
     if (row < 0) return -1;
+    if (this.hi[row] !== hi || this.lo[row] !== lo) this.epochs.bump(network);
     this.hi[row] = hi;
     this.lo[row] = lo;
     this.stamp[row] = now;
@@ -152,6 +156,7 @@ export class Neighbors {
     if (isNew) this.permanentCount++;
     if (row >= 0) this.unlink(row);
     if (row < 0) row = this.insert(network, words[0]!, words[1]!, words[2]!, words[3]!);
+    this.epochs.bump(network);
     this.hi[row] = hi;
     this.lo[row] = lo;
     this.source[row] = source;
@@ -248,6 +253,7 @@ export class Neighbors {
   erase(row: number): void {
     if (this.state[row] === NeighborState.PERMANENT) this.permanentCount--;
     this.unlink(row);
+    this.epochs.bump(this.network(row));
     const key = row * 5;
     const { keys } = this;
     this.index.remove(

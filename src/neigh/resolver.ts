@@ -38,7 +38,7 @@ export class Resolver {
     const network = this.packets.network[slot]!;
     let row = neighbors.find4(network, address);
     if (row >= 0 && neighbors.state[row] !== NeighborState.INCOMPLETE) {
-      if (neighbors.state[row] === NeighborState.REACHABLE && this.isDue(row, now)) {
+      if (this.isDue(row, now)) {
         neighbors.startProbing(row, now);
         this.ask(row);
       }
@@ -120,8 +120,11 @@ export class Resolver {
     this.neighbors.erase(row);
   }
 
-  /** Entries are verified at an age between 15 and 45 s, spread by row so that they do not all fall due at once. */
-  private isDue(row: number, now: number): boolean {
+  /**
+   * Must a known MAC be verified (A13)? At an age between 15 and 45 s, spread by row so that not all fall due at once.
+   */
+  isDue(row: number, now: number): boolean {
+    if (this.neighbors.state[row] !== NeighborState.REACHABLE) return false;
     const age = (now - this.neighbors.stamp[row]!) >>> 0;
     return age >= VERIFY_MIN_MS + ((Math.imul(row, 0x9e3779b1) >>> 8) % VERIFY_SPREAD_MS);
   }

@@ -1,9 +1,8 @@
 import { type CardMemory, Control } from '../card/layout.ts';
 import type { Locations } from '../fabric/locations.ts';
-import { NETWORKS, type Networks } from '../fabric/networks.ts';
+import type { Networks } from '../fabric/networks.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { Hasher } from '../table/hash.ts';
-import { FIRST_PEER } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
@@ -29,8 +28,7 @@ export class Encap {
   push(slot: number, peer: number): Drop {
     const { packets, memory, networks, locations } = this;
     const network = packets.network[slot]!;
-    const at = (peer - FIRST_PEER) * NETWORKS + network;
-    const remote = locations.remote[at]!;
+    const remote = locations.remoteOf(peer, network);
     if (remote < 0) return Drop.TX_GONE;
     if ((packets.flags[slot]! & Flag.TAGGED) !== 0 && networks.passInnerVlan[network] === 0)
       return Drop.INNER_VLAN;
@@ -41,8 +39,7 @@ export class Encap {
     }
     const tx = memory.control[Control.TX_COUNT]!;
     memory.txSlot[tx] = slot;
-    memory.txDevice[tx] =
-      locations.remoteIs6[at] === 1 ? networks.underlay6[network]! : networks.underlay4[network]!;
+    memory.txDevice[tx] = locations.deviceTo(peer, network, networks);
     memory.txStart[tx] = start;
     memory.txLength[tx] = packets.length[slot]! + VXLAN_BYTES;
     memory.txRemote[tx] = remote;

@@ -47,6 +47,8 @@ export class Packets {
   readonly gsoSize: Int32Array;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** The arena in words as they stand on the wire; a frame starts at 2 mod 4, so its IP header is aligned. */
+  readonly words: Int32Array;
 
   private readonly own = new ArrayBuffer(16 * (SLOTS * 4 + STAGGER_BYTES));
   private columns = 0;
@@ -81,6 +83,7 @@ export class Packets {
     this.gsoSize = memory.gsoSize;
     this.bytes = memory.bytes;
     this.view = memory.view;
+    this.words = new Int32Array(memory.bytes.buffer, memory.bytes.byteOffset, memory.bytes.length >> 2);
     this.free = memory.free;
     this.control = memory.control;
     this.values = counters.values;

@@ -168,9 +168,9 @@ export class Translate implements Restorer {
     if (next >= IGNORE) return next;
     // A SYN again: a refusal must acknowledge the sequence number it came with.
     if (next === TcpState.SYN_SENT)
-      flows.acked[row * 2 + REPLY] = (view.getInt32(tcp + Tcp.SEQUENCE) + 1) | 0;
+      flows.acknowledge(row * 2 + REPLY, (view.getInt32(tcp + Tcp.SEQUENCE) + 1) | 0);
     if ((flags & TcpFlag.ACK) !== 0)
-      flows.acked[row * 2 + direction] = view.getInt32(tcp + Tcp.ACKNOWLEDGMENT);
+      flows.acknowledge(row * 2 + direction, view.getInt32(tcp + Tcp.ACKNOWLEDGMENT));
     flows.refresh(row, next, now);
     return next;
   }
@@ -180,10 +180,10 @@ export class Translate implements Restorer {
     const { view } = this.packets;
     if (state === TcpState.SYN_SENT && direction === REPLY) {
       // Until the responder speaks, its `acked` holds what it must acknowledge: the initiator's SYN.
-      const expected = this.flows.acked[row * 2 + REPLY];
+      const expected = this.flows.acked(row * 2 + REPLY);
       return (flags & TcpFlag.ACK) !== 0 && view.getInt32(tcp + Tcp.ACKNOWLEDGMENT) === expected;
     }
-    return view.getInt32(tcp + Tcp.SEQUENCE) === this.flows.acked[row * 2 + (direction ^ 1)];
+    return view.getInt32(tcp + Tcp.SEQUENCE) === this.flows.acked(row * 2 + (direction ^ 1));
   }
 
   private stepUdp(row: number, direction: number, now: number): number {
@@ -247,7 +247,7 @@ export class Translate implements Restorer {
     flows.hairpin[row] = backends[base + index * BACKEND_WORDS + 3] === client ? 1 : 0;
     if (protocol === Protocol.TCP) {
       const sequence = packets.view.getInt32(packets.l4[slot]! + Tcp.SEQUENCE);
-      flows.acked[row * 2 + REPLY] = (sequence + 1) | 0;
+      flows.acknowledge(row * 2 + REPLY, (sequence + 1) | 0);
     }
     // A clash sends this one flow elsewhere; the client's affinity stays where it is.
     if (services.affinity[service] !== 0 && (affine < 0 || affine === index)) {

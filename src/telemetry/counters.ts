@@ -66,5 +66,7 @@ export const enum Global {
   FLOWS_EVICTED,
   NEIGHBOR_CONFLICTS,
   ICMP_SUPPRESSED,
+  /** Frames that took the fast path. */
+  FAST_FRAMES,
   COUNT,
 }

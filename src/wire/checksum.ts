@@ -19,6 +19,9 @@ export function sumBytes(view: DataView, at: number, length: number): number {
   return sum;
 }
 
+/** The other byte order of a 16-bit value. Sums may be formed in either: swapping commutes with adding (RFC 1071 §2). */
+export const swap16 = (value: number): number => ((value & 0xff) << 8) | (value >>> 8);
+
 /** Sum of one 32-bit word. */
 export const sumWord = (word: number): number => (word >>> 16) + (word & 0xffff);
 

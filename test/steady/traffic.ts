@@ -9,7 +9,7 @@ import { BURST } from '../../src/card/layout.ts';
 import type { MemoryFrame } from '../../src/card/memory-card.ts';
 import type { Op } from '../../src/dataplane/config.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
-import { Counters } from '../../src/telemetry/counters.ts';
+import { Counters, Global } from '../../src/telemetry/counters.ts';
 import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, service } from '../fabric.ts';
 import { arp, echoRequest, ethernet, tcp, udp, vxlan } from '../frames.ts';
 import { ReplayCard } from '../replay-card.ts';
@@ -19,6 +19,8 @@ export interface SceneResult {
   frames: number;
   sent: number;
   dropped: number;
+  /** Share of the frames that took the fast path. */
+  fast: number;
   /** Collections of any kind while frames flowed. */
   collections: number;
   /** Growth of the young generation meanwhile. */
@@ -100,6 +102,30 @@ const SCENES: Record<string, MemoryFrame[]> = {
       fromB(tcp({ ...reply, flags: 'PA', seq: 0xf0000001, ack: 0xf0000001, payload: [1, 2, 3] })),
     ];
   }),
+  'established connections': [0, 1, 2, 3].flatMap((round) =>
+    times(64, (i) => {
+      const ends = { from: IPS.a, to: VIP, sport: 4000 + i, dport: 80 };
+      const reply = { from: IPS.b, to: IPS.a, sport: 8080, dport: 4000 + i };
+      const far = { ...reply, from: IPS.far };
+      if (round === 0) {
+        return [
+          fromA(MACS.gateway, tcp({ ...ends, seq: 100 })),
+          fromB(tcp({ ...reply, flags: 'SA', seq: 900, ack: 101 })),
+          fromPeer(
+            ethernet({ src: MACS.far, dst: MACS.a }, tcp({ ...far, flags: 'SA', seq: 900, ack: 101 })),
+          ),
+          fromA(MACS.gateway, tcp({ ...ends, flags: 'A', seq: 101, ack: 901 })),
+        ];
+      }
+      return times(16, (n) => [
+        fromA(MACS.gateway, tcp({ ...ends, flags: 'PA', seq: 101 + n, ack: 901 + n, payload: [n] })),
+        fromB(tcp({ ...reply, flags: 'A', seq: 901 + n, ack: 102 + n })),
+        fromPeer(
+          ethernet({ src: MACS.far, dst: MACS.a }, tcp({ ...far, flags: 'A', seq: 901, ack: 102 + n })),
+        ),
+      ]);
+    }),
+  ),
   ARP: times(64, (i) => {
     const a = { senderMac: MACS.a, senderIp: IPS.a };
     const far = { senderMac: MACS.far, senderIp: IPS.far };
@@ -151,6 +177,7 @@ async function run(scene: string): Promise<SceneResult> {
   turns(dataplane, 1000);
   const drops = counters.drops.reduce((sum, n) => sum + n, 0);
   const { sent } = card;
+  const fast = counters.globals[Global.FAST_FRAMES]!;
   collections = [];
   global.gc!();
   const from = performance.now();
@@ -164,6 +191,7 @@ async function run(scene: string): Promise<SceneResult> {
     frames: count,
     sent: card.sent - sent,
     dropped: counters.drops.reduce((sum, n) => sum + n, 0) - drops,
+    fast: (counters.globals[Global.FAST_FRAMES]! - fast) / count,
     collections: collections.filter(({ start }) => start >= from && start <= to).length,
     bytes,
   };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Flows } from '../../src/conntrack/flows.ts';
-import { TUPLE_WORDS } from '../../src/conntrack/tuple.ts';
+import { Line, TUPLE_WORDS } from '../../src/conntrack/tuple.ts';
 
 /** States by number, as timeouts.ts names them: what the model needs to know of each. */
 const STATES = {
@@ -202,10 +202,14 @@ describe('the flow table', () => {
     const flows = new Flows(1, SEED);
     const row = flows.add(...tuples(1), 10, 0);
     flows.traffic.fill(9, row * 4, row * 4 + 4);
-    flows.acked.fill(9);
+    for (const id of [row * 2, row * 2 + 1]) {
+      flows.acknowledge(id, 9);
+      flows.prepare(id);
+    }
     flows.remove(row);
     expect(flows.add(...tuples(2), 10, 0)).toBe(row);
-    expect([...flows.traffic.subarray(0, 4), ...flows.acked]).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([...flows.traffic.subarray(0, 4), flows.acked(0), flows.acked(1)]).toEqual([0, 0, 0, 0, 0, 0]);
+    for (const id of [0, 1]) expect(flows.word(id, Line.IS_READY)).toBe(0);
     expect(flows.created).toBe(2);
   });
 
@@ -216,7 +220,8 @@ describe('the flow table', () => {
       flows.service[row] = id + 10;
       flows.generation[row] = id + 20;
       flows.hairpin[row] = id & 1;
-      flows.acked.set([id, -id], row * 2);
+      flows.acknowledge(row * 2, id);
+      flows.acknowledge(row * 2 + 1, -id);
       flows.traffic.set([id, 1, 2, 3], row * 4);
     }
     flows.resize(1000);
@@ -231,7 +236,7 @@ describe('the flow table', () => {
         flows.generation[row],
         flows.hairpin[row],
       ]).toEqual([3, 86_400_000 + id, id + 10, id + 20, id & 1]);
-      expect([...flows.acked.subarray(row * 2, row * 2 + 2)]).toEqual([id, 0 - id]);
+      expect([flows.acked(row * 2), flows.acked(row * 2 + 1)]).toEqual([id, 0 - id]);
       expect([...flows.traffic.subarray(row * 4, row * 4 + 4)]).toEqual([id, 1, 2, 3]);
     }
     flows.resize(2);

@@ -1,0 +1,407 @@
+import { BURST, Control, Gso } from '../card/layout.ts';
+import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
+import { TcpState } from '../conntrack/tcp-state.ts';
+import { TIMEOUT_MS, UdpState } from '../conntrack/timeouts.ts';
+import { LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
+import type { Networks } from '../fabric/networks.ts';
+import type { Packets } from '../packet/packets.ts';
+import type { Runs } from '../packet/runs.ts';
+import type { Services } from '../service/services.ts';
+import type { Epochs } from '../table/epochs.ts';
+import { Hasher } from '../table/hash.ts';
+import { FIRST_PEER, GATEWAY } from '../telemetry/counters.ts';
+import { fold, swap16 } from '../wire/checksum.ts';
+import { ETHERNET_BYTES } from '../wire/ethernet.ts';
+import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { Tcp, TcpFlag } from '../wire/tcp.ts';
+import { UDP_BYTES, Udp } from '../wire/udp.ts';
+import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
+import { Hop, type NextHops } from './next-hops.ts';
+import { Path, type Paths, Role } from './paths.ts';
+
+/** Ethernet, IPv4 without options, UDP: the shortest frame looked at. */
+const SHORTEST = 42;
+const IP = ETHERNET_BYTES;
+const L4 = IP + 20;
+/** Words as they stand on the wire, read on a little-endian machine. */
+const VXLAN_I_FLAG = 0x0008;
+const IPV4_NO_OPTIONS = 0x45;
+const FRAGMENT = 0xff3f0000 | 0;
+/** ~old + new of TTL − 1 in wire order. */
+const TTL_DELTA = 0xfffe;
+/** UDP ports 67 → 68, which admission judges (B25). */
+const DHCP_REPLY = 0x00430044;
+const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
+
+/** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
+const update = (field: number, delta: number): number => ~fold((~field & 0xffff) + delta) & 0xffff;
+
+export interface FastPath {
+  /** To be called when networks, ports or peers changed. */
+  configure(): void;
+  /** Turns the head of the burst into transmit requests and into `runs`. @returns its length. */
+  run(received: number, now: number): number;
+}
+
+/**
+ * The longest head of a burst that needs no decision goes straight to the card: each of its frames repeats what the
+ * tables say already, by a path (paths.ts), where its connection is translated a flow (conntrack/flows.ts), and where
+ * it is routed a next hop (next-hops.ts).
+ *
+ * The first frame that does not qualify and everything behind it take the stages. So frames keep their order (B18),
+ * the stages stay the only ones that decide, and a turn does exactly what turns without the fast path would do: one
+ * over each frame of the head, one over the rest.
+ *
+ * Looked at: IPv4 without options or fragments, TCP and UDP, from ports and from peers over IPv4. Left to the stages:
+ * whatever might be dropped, answered, learned or flooded, and every segment that could move a connection's state.
+ *
+ * A closure and not a class: there is one per thread, so the optimiser takes the columns it holds for constants.
+ *
+ * @param vxlanPort UDP ports of VXLAN: what a pod sends there is judged (B26).
+ */
+export function createFastPath(
+  packets: Packets,
+  networks: Networks,
+  flows: Flows,
+  services: Services,
+  paths: Paths,
+  hops: NextHops,
+  epochs: Epochs,
+  vxlanPort: Uint8Array,
+  runs: Runs,
+  seed: number,
+): FastPath {
+  const { view, words } = packets;
+  const { memory } = packets;
+  const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoType, gsoSize, tos } = memory;
+  const { remote0, remote1, remote2, remote3 } = memory;
+  const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
+  const { from: runFrom, to: runTo, end: runEnd, bytes: runBytes } = runs;
+  const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
+  const hop = hops.rows;
+  const epoch = epochs.of;
+  const hasher = new Hasher(seed);
+  /** Tuple ids found for a burst in advance, −1 = none; and how many flows the burst before had. */
+  const likely = new Int32Array(BURST);
+  const mixed = new Int32Array(1);
+
+  function configure(): void {
+    epochs.bumpAll();
+    paths.configure();
+  }
+
+  function run(received: number, now: number): number {
+    if (epochs.wrapped) {
+      paths.clear();
+      hops.clear();
+      epochs.wrapped = false;
+    }
+    const { lines, expires, state } = flows;
+    const isTracking = flows.count > 0;
+    // Many flows in one burst: their memory is asked for at once, not one after the other.
+    const isMixed = isTracking && mixed[0]! * 2 > received;
+    if (isMixed) lookAhead(received);
+    let lookups = 0;
+    // Frames of one burst often share path, flow and next hop: the previous answer is then still true.
+    let p = 0;
+    let h = 0;
+    let id = -1;
+    let lastScope = -1;
+    let lastPorts = 0;
+    let lastSource = 0;
+    let lastDestination = 0;
+    let lastFrom = -1;
+    let lastTo = -1;
+    let bytes = 0;
+    let count = 0;
+    let i = 0;
+    for (; i < received; i++) {
+      const slot = rx[i]!;
+      const dev = device[slot]!;
+      const role = roles[dev]!;
+      let at = start[slot]!;
+      let size = length[slot]!;
+      if (fault[slot] !== 0 || (at & 3) !== 2) break;
+      let key0: number;
+      let key4 = 0;
+      let key5 = 0;
+      if (role === Role.PORT) {
+        key0 = (words[at >> 2]! & 0xffff0000) | dev;
+        key4 = sourceMask[dev]!;
+        if (key4 !== 0) key4 = view.getInt32(at + IP + Ipv4.SOURCE);
+      } else {
+        if (role !== Role.TUNNEL) break;
+        at += VXLAN_BYTES;
+        size -= VXLAN_BYTES;
+        key0 = words[at >> 2]!;
+        key4 = remote3[slot]!;
+        key5 = words[(at >> 2) - 1]!;
+        if (words[(at >> 2) - 2]! >>> 16 !== VXLAN_I_FLAG || (key5 & 0xffff) !== 0) break; // V20, V23
+        if (remote2[slot] !== 0xffff || (remote0[slot]! | remote1[slot]!) !== 0) break;
+        key5 |= dev;
+      }
+      const w = at >> 2;
+      const first = words[w + 4]!;
+      const third = words[w + 6]!;
+      const total = ((first >>> 8) & 0xff00) | (first >>> 24);
+      const protocol = (third >>> 8) & 0xff;
+      if ((first & 0xff) !== IPV4_NO_OPTIONS || (words[w + 5]! & FRAGMENT) !== 0) break;
+      if (size < SHORTEST || total > size - IP) break;
+      const ports = view.getInt32(at + L4);
+      if (protocol === Protocol.UDP) {
+        if (total < 28) break;
+        if (role === Role.PORT && (vxlanPort[ports & 0xffff] !== 0 || ports === DHCP_REPLY)) break;
+      } else if (protocol !== Protocol.TCP || total < 40) break;
+      if (
+        path[p + 1] !== words[w + 1] ||
+        path[p + 2] !== words[w + 2] ||
+        path[p + 3] !== words[w + 3] ||
+        path[p] !== key0 ||
+        path[p + 4] !== key4 ||
+        path[p + 5] !== key5 ||
+        path[p + Path.EPOCH] !== epoch[path[p + Path.NETWORK]!]
+      ) {
+        p = paths.find(key0, words[w + 1]!, words[w + 2]!, words[w + 3]!, key4, key5, at, dev, now);
+        if (p < 0) break;
+      }
+      const network = path[p + Path.NETWORK]!;
+      if (role === Role.TUNNEL && !isFinished(slot, w, size, network, protocol, total)) break;
+      if (path[p + Path.SEEN] !== now && !paths.renew(p, now)) break;
+      let to = path[p + Path.TO]!;
+      if (isTracking) {
+        const scope = (network << 8) | protocol;
+        const source = view.getInt32(at + IP + Ipv4.SOURCE);
+        const destination = view.getInt32(at + IP + Ipv4.DESTINATION);
+        if (
+          ports !== lastPorts ||
+          source !== lastSource ||
+          destination !== lastDestination ||
+          scope !== lastScope
+        ) {
+          id = isMixed ? likely[i]! : -1;
+          if (id < 0 || !isTuple(id, scope, ports, source, destination))
+            id = flows.find4(scope, ports, source, destination);
+          lookups++;
+          lastPorts = ports;
+          lastSource = source;
+          lastDestination = destination;
+          lastScope = scope;
+        }
+        if (id >= 0) {
+          if (((expires[id >> 1]! - now) | 0) <= 0) break;
+          if (to !== GATEWAY && (id & 1) === ORIGINAL) break; // N6
+          if (lines[id * LINE_WORDS + Line.IS_READY] === 0 && !flows.prepare(id)) break;
+          if (protocol === Protocol.TCP) {
+            const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
+            if (state[id >> 1] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
+          } else if ((id & 1) !== ORIGINAL && state[id >> 1] !== UdpState.REPLIED) break;
+        }
+      }
+      const packet = gsoSize[slot] === 0 ? size - IP : segment(slot, at + csumStart[slot]!);
+      if (to !== GATEWAY) {
+        if (packet > path[p + Path.MTU]!) break; // B20
+        txDevice[i] = path[p + Path.DEVICE]!;
+        if (id >= 0) translate(slot, at, size, id, now);
+      } else {
+        if ((third & 0xff) <= 1) break; // N7
+        const destination = view.getInt32(at + IP + Ipv4.DESTINATION);
+        const isToBackend = id >= 0 && (id & 1) === ORIGINAL;
+        const next = isToBackend ? lines[id * LINE_WORDS + Line.ADDRESS]! : destination;
+        if (id < 0 && services.isVip4(destination)) break;
+        if (
+          hop[h + Hop.ADDRESS] !== next ||
+          hop[h + Hop.NETWORK] !== network ||
+          hop[h + Hop.EPOCH] !== epoch[network]
+        ) {
+          h = hops.find(network, next, now);
+          if (h < 0) break;
+        }
+        if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
+        to = hop[h + Hop.TO]!;
+        if (packet > hop[h + Hop.MTU]! || (role === Role.TUNNEL && to >= FIRST_PEER)) break; // B20, V31
+        txDevice[i] = hop[h + Hop.DEVICE]!;
+        if (id >= 0) translate(slot, at, size, id, now);
+        route(w, h);
+      }
+
+      // Nothing stops the frame from here on.
+      txSlot[i] = slot;
+      txStart[i] = at;
+      txLength[i] = size;
+      if (role === Role.TUNNEL) {
+        start[slot] = at;
+        length[slot] = size;
+      }
+      if (to >= FIRST_PEER) {
+        const remote = path[p + Path.TO] === GATEWAY ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
+        encapsulate(i, at, size, (first >>> 8) & 0xff, protocol, network, remote, id);
+      }
+      const from = path[p + Path.FROM]!;
+      if (from !== lastFrom || to !== lastTo) {
+        if (count > 0) {
+          runEnd[count - 1] = i;
+          runBytes[count - 1] = bytes;
+        }
+        runFrom[count] = from;
+        runTo[count] = to;
+        bytes = 0;
+        lastFrom = from;
+        lastTo = to;
+        count++;
+      }
+      bytes += size;
+    }
+    if (count > 0) {
+      runEnd[count - 1] = i;
+      runBytes[count - 1] = bytes;
+    }
+    mixed[0] = lookups;
+    runs.count = count;
+    runs.frames = i;
+    control[Control.TX_COUNT] = i;
+    return i;
+  }
+
+  /**
+   * Guesses the flow of every frame of a burst before anything of it is known to be true, which costs a few loads that
+   * wait for nothing but memory: their cache misses overlap. `run` compares the key.
+   */
+  function lookAhead(received: number): void {
+    const { lines, expires, traffic } = flows;
+    const { slots, hashes, mask } = flows.index;
+    for (let i = 0; i < received; i++) {
+      const slot = rx[i]!;
+      const at = start[slot]!;
+      const hash = hasher.of4(
+        scopeOf[device[slot]!]! | view.getUint8(at + IP + Ipv4.PROTOCOL),
+        view.getInt32(at + L4),
+        view.getInt32(at + IP + Ipv4.SOURCE),
+        view.getInt32(at + IP + Ipv4.DESTINATION),
+      );
+      likely[i] = hashes[hash & mask] === hash ? slots[hash & mask]! - 1 : -1;
+    }
+    let touched = 0;
+    for (let i = 0; i < received; i++) {
+      const id = likely[i]!;
+      if (id >= 0) touched ^= lines[id * LINE_WORDS]! ^ expires[id >> 1]! ^ (traffic[id * 2]! | 0);
+    }
+    mixed[0] = touched; // so that no load is left out
+  }
+
+  function isTuple(id: number, scope: number, ports: number, source: number, destination: number): boolean {
+    const { lines } = flows;
+    const line = id * LINE_WORDS;
+    return (
+      lines[line + Word.PORTS] === ports &&
+      lines[line + Word.SOURCE] === source &&
+      lines[line + Word.DESTINATION] === destination &&
+      lines[line] === scope
+    );
+  }
+
+  /** One packet of an established flow: its timer, its traffic, one end and its checksums (N19, N40–N43). */
+  function translate(slot: number, at: number, size: number, id: number, now: number): void {
+    const { lines, expires, state, traffic } = flows;
+    const row = id >> 1;
+    const line = id * LINE_WORDS;
+    const phase = state[row]!;
+    if (expires[row] !== ((now + TIMEOUT_MS[phase]!) | 0)) flows.refresh(row, phase, now);
+    traffic[id * 2]!++;
+    traffic[id * 2 + 1]! += size;
+    const end = (id & 1) === ORIGINAL ? IP + Ipv4.DESTINATION : IP + Ipv4.SOURCE;
+    view.setInt32(at + end, lines[line + Line.ADDRESS]!);
+    view.setInt32(at + L4, lines[line + Line.PORTS]!);
+    const deltas = lines[line + Line.DELTAS]!;
+    const w = at >> 2;
+    const third = words[w + 6]!;
+    words[w + 6] = (third & 0xffff) | (update(third >>> 16, deltas & 0xffff) << 16);
+    const isPartial = csumStart[slot] !== 0; // N42: ports are no part of a pseudo-header
+    if (((third >>> 8) & 0xff) === Protocol.TCP) {
+      lines[line + Line.ACKED] = view.getInt32(at + L4 + Tcp.ACKNOWLEDGMENT);
+      const word = words[w + 13]!;
+      const field = word & 0xffff;
+      const next = isPartial ? fold(field + (deltas & 0xffff)) : update(field, deltas >>> 16);
+      words[w + 13] = (word & 0xffff0000) | next;
+      return;
+    }
+    const word = words[w + 10]!;
+    const field = word >>> 16;
+    if (isPartial) {
+      words[w + 10] = (word & 0xffff) | (fold(field + (deltas & 0xffff)) << 16);
+    } else if (field !== 0) {
+      const next = update(field, deltas >>> 16);
+      words[w + 10] = (word & 0xffff) | ((next === 0 ? 0xffff : next) << 16); // N41
+    }
+  }
+
+  /** New Ethernet addresses and TTL − 1 (N7, A14). The two bytes before the frame are headroom. */
+  function route(w: number, h: number): void {
+    words[w] = hop[h + Hop.W0]!;
+    words[w + 1] = hop[h + Hop.W1]!;
+    words[w + 2] = hop[h + Hop.W2]!;
+    words[w + 3] = hop[h + Hop.W3]!;
+    const third = words[w + 6]!;
+    words[w + 6] = ((third & 0xffff) - 1) | (update(third >>> 16, TTL_DELTA) << 16);
+  }
+
+  /** What overlay/encap.ts does, for an IPv4 packet with ports. */
+  function encapsulate(
+    i: number,
+    at: number,
+    size: number,
+    inner: number,
+    protocol: number,
+    network: number,
+    remote: number,
+    id: number,
+  ): void {
+    const dscp = networks.tos[network]!;
+    view.setInt32(at - VXLAN_BYTES, VXLAN_FLAGS);
+    view.setInt32(at - 4, networks.vni[network]! << 8);
+    txStart[i] = at - VXLAN_BYTES;
+    txLength[i] = size + VXLAN_BYTES;
+    txRemote[i] = remote;
+    txTos[i] = dscp < 0 ? inner : dscp | (inner & 3); // V7, V12
+    const entropy =
+      id >= 0
+        ? flows.lines[id * LINE_WORDS + Line.ENTROPY]!
+        : hasher.of4(
+            view.getInt32(at + IP + Ipv4.SOURCE),
+            view.getInt32(at + IP + Ipv4.DESTINATION),
+            protocol,
+            view.getInt32(at + L4),
+          );
+    txEntropy[i] = entropy >>> 1; // V4
+  }
+
+  /** Has a decapsulated frame nothing left for overlay/inner.ts to do? */
+  function isFinished(
+    slot: number,
+    w: number,
+    size: number,
+    network: number,
+    protocol: number,
+    total: number,
+  ): boolean {
+    const outer = tos[slot]! & 3;
+    if (outer !== 0 && outer !== ((words[w + 4]! >>> 8) & 3)) return false; // V12
+    const isTcp = protocol === Protocol.TCP;
+    if (isTcp && gsoSize[slot] === 0 && size - IP > networks.mtu[network]!) return false; // V26
+    const source = words[w + 7]!;
+    const destination = words[w + 8]!;
+    const addresses = (source & 0xffff) + (source >>> 16) + (destination & 0xffff) + (destination >>> 16);
+    const pseudo = fold(addresses + (protocol << 8) + swap16(total - 20));
+    if (pseudo !== (isTcp ? words[w + 13]! & 0xffff : words[w + 10]! >>> 16)) return true;
+    // A partial checksum: is it known to be one?
+    return csumStart[slot] === L4 && csumOffset[slot] === (isTcp ? Tcp.CHECKSUM : Udp.CHECKSUM);
+  }
+
+  /** Size of a super-frame's largest packet. @param l4 where its checksum begins. */
+  function segment(slot: number, l4: number): number {
+    const isUdp = (gsoType[slot]! & ~Gso.ECN) === Gso.UDP_L4;
+    const header = isUdp ? UDP_BYTES : (view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2;
+    return csumStart[slot]! - IP + header + gsoSize[slot]!;
+  }
+
+  return { configure, run };
+}
