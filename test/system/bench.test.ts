@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -15,9 +15,11 @@ afterEach(() => {
 function bench(...args: string[]) {
   const directory = mkdtempSync(join(tmpdir(), 'twill-test-bench-'));
   directories.push(directory);
-  const env = { ...process.env, TWILL_BENCH_RESULTS: directory };
+  const temporary = join(directory, 'tmp');
+  mkdirSync(temporary);
+  const env = { ...process.env, TWILL_BENCH_RESULTS: directory, TMPDIR: temporary };
   const run = () => spawnSync('bin/twill', ['bench', ...args], { encoding: 'utf8', timeout: 100_000, env });
-  return { directory, env, run };
+  return { directory, temporary, env, run };
 }
 
 const resultsIn = (directory: string): Results => {
@@ -25,12 +27,15 @@ const resultsIn = (directory: string): Results => {
   return JSON.parse(readFileSync(join(directory, name), 'utf8')) as Results;
 };
 
-/** Namespaces and directories a harness left behind. */
-const left = (pid: number | undefined): string[] =>
-  [
-    ...execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n'),
-    ...readdirSync(tmpdir()),
-  ].filter((name) => name.startsWith(`twb${pid}-`));
+/** Files in its temporary directory, and namespaces of harnesses that have ended. */
+const left = (temporary: string): string[] => {
+  const names = execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n');
+  const isOrphan = (name: string): boolean => {
+    const pid = /^twb(\d+)-/.exec(name)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  };
+  return [...names.filter(isOrphan), ...readdirSync(temporary)];
+};
 
 it('the harness measures every scene in memory, with its yardstick', () => {
   const { status, stdout, stderr } = bench('--quick', '--memory').run();
@@ -54,8 +59,8 @@ it.each([
 
 describe.skipIf(CANNOT !== null)('in namespaces', () => {
   it('measures one cell, writes results and a page, and leaves nothing behind', () => {
-    const { directory, run } = bench('--quick', '--only', 'rr-udp/same');
-    const { status, stdout, stderr, pid } = run();
+    const { directory, temporary, run } = bench('--quick', '--only', 'rr-udp/same');
+    const { status, stdout, stderr } = run();
     expect(status, stderr).toBe(0);
     expect(stdout).toContain('UDP round trip, idle, same host, unpinned');
     const { cells, aborted } = resultsIn(directory);
@@ -69,11 +74,11 @@ describe.skipIf(CANNOT !== null)('in namespaces', () => {
     }
     expect(cell!.ratios).toMatchObject([{ contender: 'kernel', pairs: 2 }]);
     expect(readdirSync(directory).some((name) => name.endsWith('.html'))).toBe(true);
-    expect(left(pid)).toEqual([]);
+    expect(left(temporary)).toEqual([]);
   }, 110_000);
 
   it('ended by a signal, it writes what it has and leaves nothing behind', async () => {
-    const { directory, env } = bench();
+    const { directory, temporary, env } = bench();
     const child = spawn('bin/twill', ['bench', '--only', 'rr-udp'], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -91,6 +96,6 @@ describe.skipIf(CANNOT !== null)('in namespaces', () => {
     child.kill('SIGTERM');
     expect(await ended, progress).toBe(130);
     expect(resultsIn(directory).aborted).toBe('ended by SIGTERM');
-    expect(left(child.pid)).toEqual([]);
+    expect(left(temporary)).toEqual([]);
   }, 60_000);
 });
