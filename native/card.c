@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "receive.h"
+#include "tap.h"
 #include "vnet.h"
 
 #define HUGE (2UL << 20)
@@ -62,6 +64,7 @@ static void destroy(struct card *c)
 {
   card_close(c);
   if (c->mapping) munmap(c->mapping, c->mapped);
+  free(c->coalescer.item);
   free(c->device);
   free(c);
 }
@@ -83,8 +86,10 @@ struct card *card_create(const int32_t *offsets, const struct limits *l, struct 
   c->first = c->last = NOBODY;
   c->epoll = epoll_create1(EPOLL_CLOEXEC);
   c->device = calloc((size_t)l->devices, sizeof *c->device);
-  if (c->epoll < 0 || !c->device) {
-    fail(f, c->device ? errno : ENOMEM, "create card");
+  c->coalescer.udp = true;
+  c->coalescer.item = calloc((size_t)l->burst, sizeof *c->coalescer.item);
+  if (c->epoll < 0 || !c->device || !c->coalescer.item) {
+    fail(f, c->epoll < 0 ? errno : ENOMEM, "create card");
     destroy(c);
     return NULL;
   }
@@ -113,6 +118,7 @@ void card_close(struct card *c)
   c->wake = -1;
   c->first = c->last = NOBODY;
   if (!c->device) return;
+  receive_forget(c);
   for (int32_t d = 0; d < c->limits.devices; d++) {
     if (c->device[d].kind != KIND_NONE) c->field[DEVICES][d] = STATE_NONE;
     c->device[d].kind = KIND_NONE;
@@ -180,6 +186,7 @@ int card_add_tap(struct card *c, int32_t device, int fd, struct failure *f)
   memset(d, 0, sizeof *d);
   d->kind = KIND_TAP;
   d->fd = fd;
+  if (!tap_takes_udp_super_frames(fd)) c->coalescer.udp = false;
   c->field[DEVICES][device] = STATE_OPEN;
   return 0;
 }
@@ -194,7 +201,7 @@ static int socket_family(int fd, struct failure *f)
   return family;
 }
 
-int card_add_underlay(struct card *c, int32_t device, int rx, const int *tx, struct failure *f)
+int card_add_underlay(struct card *c, int32_t device, int rx, const int *tx, int32_t prefix, struct failure *f)
 {
   struct device *d = vacancy(c, device, f);
   if (!d) return -1;
@@ -210,6 +217,7 @@ int card_add_underlay(struct card *c, int32_t device, int rx, const int *tx, str
   d->kind = KIND_UDP;
   d->fd = rx;
   d->family = family;
+  d->prefix = prefix;
   memcpy(d->tx, tx, sizeof d->tx);
   c->field[DEVICES][device] = STATE_OPEN;
   return 0;
@@ -222,6 +230,7 @@ int card_remove(struct card *c, int32_t device, struct failure *f)
   struct device *d = &c->device[device];
   if (!d->gone) epoll_ctl(c->epoll, EPOLL_CTL_DEL, d->fd, NULL);
   ready_remove(c, device);
+  if (c->inbox.device == device) receive_forget(c);
   d->kind = KIND_NONE;
   c->field[DEVICES][device] = STATE_NONE;
   return 0;

@@ -12,8 +12,10 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "coalesce.h"
 #include "failure.h"
 #include "layout.h"
+#include "pack.h"
 
 struct limits {
   int32_t slots, slot_bytes, headroom, burst, tx_max, remotes, devices;
@@ -33,43 +35,28 @@ struct device {
   int family; /* of the sockets */
   int tx[TX_SOCKETS];
   /*
-   * A route or a peer behind this socket refused UDP_SEGMENT: super-frames whose segments go out one by one
-   * before it is tried again. Others behind the same socket, or the same one later, may take it.
+   * A route or a peer behind this socket refused UDP_SEGMENT: packs whose datagrams go out one by one before
+   * it is tried again. Others behind the same socket, or the same one later, may take it.
    */
   int32_t plain[TX_SOCKETS];
+  int32_t prefix; /* bytes before the Ethernet header of every datagram */
 };
 
-/* Datagrams received or sent by one system call; also the kernel's oldest limit of segments per send. */
-#define BATCH 64
-/* Prefix and headers of one segment: VXLAN, Ethernet, tags, IPv6 with some extensions, TCP with options. */
-#define HEADER_MAX 512
+/* Messages one system call receives: a super-frame each, they should stay in the core's cache. */
+#define INBOX 8
 
-union any_address {
-  struct sockaddr sa;
-  struct sockaddr_in in;
-  struct sockaddr_in6 in6;
+/* Messages of one socket on their way into bursts: [at, count) are still to come. */
+struct inbox {
+  int32_t device;
+  int at, count;
+  int32_t slot[INBOX];
+  struct mmsghdr msg[INBOX];
+  struct iovec iov[INBOX];
+  union any_address name[INBOX];
+  union any_control control[INBOX];
 };
 
-/* Control data of one message: room for a TOS and a segment size. */
-union any_control {
-  struct cmsghdr align;
-  uint8_t bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t))];
-};
-
-struct messages {
-  struct mmsghdr msg[BATCH];
-  struct iovec iov[BATCH * 2];
-  union any_address name[BATCH];
-  union any_control control[BATCH];
-};
-
-/* Plain datagrams waiting for one sendmmsg, all for one socket. */
-struct outbox {
-  struct messages m;
-  int fd;
-  int count;
-  int32_t request[BATCH];
-};
+static inline bool inbox_waits(const struct inbox *in) { return in->at < in->count; }
 
 struct card {
   struct limits limits;
@@ -83,10 +70,9 @@ struct card {
   int epoll, wake;
   int32_t first, last;
   struct device *device;
-  struct messages rx;
+  struct coalescer coalescer;
+  struct inbox inbox;
   struct outbox out;
-  struct messages segments;
-  uint8_t header[BATCH][HEADER_MAX];
 };
 
 /* `offsets` has FIELD_COUNT + 2 entries: fields, arena, size. @returns NULL with `f` filled. */
@@ -97,7 +83,8 @@ void card_release(struct card *c);
 void card_close(struct card *c);
 
 int card_add_tap(struct card *c, int32_t device, int fd, struct failure *f);
-int card_add_underlay(struct card *c, int32_t device, int rx, const int *tx, struct failure *f);
+/* Every datagram starts with `prefix` bytes of a tunnel's header, the frame follows. */
+int card_add_underlay(struct card *c, int32_t device, int rx, const int *tx, int32_t prefix, struct failure *f);
 int card_remove(struct card *c, int32_t device, struct failure *f);
 int card_set_wake(struct card *c, int fd, struct failure *f);
 
@@ -111,5 +98,7 @@ void ready_remove(struct card *c, int32_t device);
 int32_t card_now(void);
 int32_t card_poll(struct card *c);
 void card_flush(struct card *c);
+/* The transmit status an errno means. */
+int32_t card_status(int error);
 
 #endif

@@ -8,11 +8,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* One's-complement addition of 64-bit words, of which 16 bits are a folding away: 2^64 = 1 modulo 2^16 - 1. */
+static inline uint64_t sum_add(uint64_t a, uint64_t b)
+{
+  a += b;
+  return a + (a < b);
+}
+
 /* Adds `length` bytes to `sum`, starting on an even offset; an odd last byte is padded with zero. */
 uint64_t sum_bytes(uint64_t sum, const void *bytes, size_t length);
 
-/* The complement of the folded sum: what stands in a header. */
-uint16_t sum_finish(uint64_t sum);
+/* The folded sum: what a partial checksum holds. */
+uint16_t sum_fold(uint64_t sum);
+
+/* Its complement: what stands in a finished header. */
+static inline uint16_t sum_finish(uint64_t sum) { return (uint16_t)~sum_fold(sum); }
 
 /*
  * Completes a partial checksum: `l4` holds the folded pseudo-header sum at `offset`, the data goes to
@@ -21,6 +31,6 @@ uint16_t sum_finish(uint64_t sum);
 void checksum_finish(uint8_t *l4, size_t length, size_t offset);
 
 /* A UDP checksum of 0 would mean "none": 0xffff says the same number (RFC 768). */
-#define UDP_CHECKSUM(value) ((uint16_t)((value) ? (value) : 0xffff))
+#define UDP_SUM(value) ((uint16_t)((value) ? (value) : 0xffff))
 
 #endif

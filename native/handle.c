@@ -43,14 +43,15 @@ static napi_value add_tap_call(napi_env env, napi_callback_info info)
 
 static napi_value add_underlay_call(napi_env env, napi_callback_info info)
 {
-  napi_value v[3];
+  napi_value v[4];
   void *data;
-  int32_t device, rx;
+  int32_t device, rx, prefix;
   int tx[TX_SOCKETS];
   uint32_t count;
   struct failure f;
-  if (!read_arguments(env, info, 3, v, &data) || !read_int(env, v[0], "device", 0, INT32_MAX, &device) ||
-      !read_int(env, v[1], "rx", 0, INT32_MAX, &rx) || !read_length(env, v[2], "tx", TX_SOCKETS, &count))
+  if (!read_arguments(env, info, 4, v, &data) || !read_int(env, v[0], "device", 0, INT32_MAX, &device) ||
+      !read_int(env, v[1], "rx", 0, INT32_MAX, &rx) || !read_length(env, v[2], "tx", TX_SOCKETS, &count) ||
+      !read_int(env, v[3], "prefix", 0, PREFIX_MAX, &prefix))
     return NULL;
   if (count != TX_SOCKETS) {
     throw_argument(env, "tx", "one descriptor per transmit socket");
@@ -60,7 +61,7 @@ static napi_value add_underlay_call(napi_env env, napi_callback_info info)
     napi_value element;
     if (!get_element(env, v[2], i, &element) || !read_int(env, element, "tx", 0, INT32_MAX, &tx[i])) return NULL;
   }
-  if (card_add_underlay(data, device, rx, tx, &f) < 0) throw_failure(env, &f);
+  if (card_add_underlay(data, device, rx, tx, prefix, &f) < 0) throw_failure(env, &f);
   return NULL;
 }
 

@@ -60,6 +60,8 @@ enum { TX_SENT = 0, TX_BUSY = 1, TX_GONE = 2, TX_TOO_BIG = 3, TX_INVALID = 4, TX
 
 /* Words of a row of `remotes`: address (4), port. */
 #define REMOTE_WORDS 5
+/* Bytes of a tunnel's header in front of a received frame, at most. */
+#define PREFIX_MAX 64
 /* Transmit sockets of an underlay device. */
 #define TX_SOCKETS 16
 

@@ -88,14 +88,15 @@ int netlink_link(int nl, const char *name, int index, struct link *out, struct f
   return 0;
 }
 
-int netlink_change(int nl, int index, const uint8_t *mac, uint32_t mtu, struct failure *f)
+int netlink_change(int nl, int index, const uint8_t *mac, uint32_t mtu, uint32_t gso, struct failure *f)
 {
   struct request q;
   struct reply r;
   struct ifinfomsg *i = begin(&q, RTM_NEWLINK, NLM_F_ACK, sizeof *i);
   i->ifi_index = index;
   if (mac) attribute(&q, IFLA_ADDRESS, mac, 6);
-  if (mtu) attribute(&q, IFLA_MTU, &mtu, sizeof mtu);
+  attribute(&q, IFLA_MTU, &mtu, sizeof mtu);
+  attribute(&q, IFLA_GSO_MAX_SIZE, &gso, sizeof gso);
   int why = ask(nl, &q, &r);
   if (!why) return 0;
   if (!mac) return fail(f, why, "set MTU %u", mtu);

@@ -27,8 +27,8 @@ int netlink_open(struct failure *f);
 
 /* Reads a link by name, or by index when `name` is NULL. */
 int netlink_link(int nl, const char *name, int index, struct link *out, struct failure *f);
-/* `mac` may be NULL (unchanged), `mtu` 0 (unchanged). */
-int netlink_change(int nl, int index, const uint8_t *mac, uint32_t mtu, struct failure *f);
+/* `mac` may be NULL (unchanged). `gso`: largest super-frame, in the kernel's terms (IFLA_GSO_MAX_SIZE). */
+int netlink_change(int nl, int index, const uint8_t *mac, uint32_t mtu, uint32_t gso, struct failure *f);
 /* Moves a link into the namespace of descriptor `netns` and names it there. */
 int netlink_move(int nl, int index, int netns, const char *name, struct failure *f);
 int netlink_up(int nl, int index, struct failure *f);

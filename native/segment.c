@@ -2,32 +2,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <string.h>
 
-#include "card.h"
 #include "checksum.h"
+#include "inet.h"
 #include "layout.h"
 
-#define ETHERTYPE_IPV4 0x0800
-#define ETHERTYPE_IPV6 0x86dd
-#define ETHERTYPE_VLAN 0x8100
-#define ETHERTYPE_QINQ 0x88a8
-#define IPV6_HEADER 40
-#define TCP_FIN 0x01
-#define TCP_PSH 0x08
-#define TCP_CWR 0x80
 /* 64 KiB in segments of the smallest MSS Linux accepts from a peer (48) is 1366. */
 #define SEGMENTS_MAX 2048
-
-static uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
-
-static void put16(uint8_t *p, int32_t value)
-{
-  p[0] = (uint8_t)(value >> 8);
-  p[1] = (uint8_t)value;
-}
-
-static void store(uint8_t *p, uint16_t sum) { memcpy(p, &sum, sizeof sum); }
 
 /* Where the IP header starts, past up to two tags; 0 when it is not IP. */
 static int32_t find_l3(const uint8_t *frame, int32_t limit, bool *v6)
@@ -62,17 +43,27 @@ bool plan_make(struct plan *p, const uint8_t *frame, int32_t prefix, int32_t len
   if (type == GSO_TCPV4 && p->v6) return false;
   if (type == GSO_TCPV6 && !p->v6) return false;
 
-  const uint8_t *ip = frame + p->l3;
+  const uint8_t *ip = frame + p->l3, *l4 = frame + p->l4;
   int32_t l3_length = p->l4 - p->l3;
   uint8_t protocol = p->tcp ? IPPROTO_TCP : IPPROTO_UDP;
   uint16_t word = htons(protocol);
   if (p->v6) {
     /* Extension headers may stand between: the NIC contract says where L4 is, not what precedes it. */
     if (l3_length < IPV6_HEADER || ip[0] >> 4 != 6) return false;
-    p->pseudo = sum_bytes(word, ip + 8, 32);
+    p->l4_sum = sum_bytes(word, ip + IPV6_ADDRESSES, 32);
   } else {
-    if (l3_length < 20 || ip[0] >> 4 != 4 || (ip[0] & 15) * 4 != l3_length || ip[9] != protocol) return false;
-    p->pseudo = sum_bytes(word, ip + 12, 8);
+    if (l3_length < IPV4_HEADER || ip[0] >> 4 != 4 || (ip[0] & 15) * 4 != l3_length || ip[9] != protocol) return false;
+    p->l4_sum = sum_bytes(word, ip + IPV4_ADDRESSES, 8);
+    /* Without total length, identification and checksum. */
+    p->ip_sum = sum_bytes(load16(ip), ip + IPV4_FRAGMENT, 4);
+    p->ip_sum = sum_bytes(p->ip_sum, ip + IPV4_ADDRESSES, (size_t)(l3_length - IPV4_ADDRESSES));
+  }
+  /* Without what differs between segments: TCP's sequence number, flags and checksum, UDP's length and checksum. */
+  if (p->tcp) {
+    p->l4_sum = sum_bytes(sum_add(p->l4_sum, load32(l4)), l4 + 8, 4);
+    p->l4_sum = sum_bytes(sum_add(p->l4_sum, load16(l4 + 14)), l4 + 18, (size_t)(headers - p->l4 - 18));
+  } else {
+    p->l4_sum = sum_add(p->l4_sum, load32(l4));
   }
   return true;
 }
@@ -87,28 +78,22 @@ void plan_headers(const struct plan *p, int32_t i, uint8_t *out)
   int32_t l4_length = p->headers - p->l4 + length;
 
   if (p->v6) {
-    put16(ip + 4, p->l4 - p->l3 - IPV6_HEADER + l4_length);
+    put16(ip + IPV6_PAYLOAD, p->l4 - p->l3 - IPV6_HEADER + l4_length);
   } else {
-    put16(ip + 2, p->l4 - p->l3 + l4_length);
-    put16(ip + 4, get16(ip + 4) + i);
-    store(ip + 10, 0);
-    store(ip + 10, sum_finish(sum_bytes(0, ip, (size_t)(p->l4 - p->l3))));
+    put16(ip + IPV4_TOTAL, p->l4 - p->l3 + l4_length);
+    put16(ip + IPV4_ID, get16(ip + IPV4_ID) + i);
+    store16(ip + IPV4_CHECKSUM, sum_finish(sum_add(p->ip_sum, load32(ip + IPV4_TOTAL))));
   }
 
-  uint8_t *field = l4 + (p->tcp ? 16 : 6);
+  uint64_t sum = sum_add(sum_bytes(p->l4_sum, payload, (size_t)length), htons((uint16_t)l4_length));
   if (p->tcp) {
-    uint32_t sequence;
-    memcpy(&sequence, l4 + 4, sizeof sequence);
-    sequence = htonl(ntohl(sequence) + (uint32_t)(i * p->size));
-    memcpy(l4 + 4, &sequence, sizeof sequence);
-    if (i > 0) l4[13] &= (uint8_t)~TCP_CWR;
-    if (i < p->count - 1) l4[13] &= (uint8_t)~(TCP_FIN | TCP_PSH);
+    uint32_t sequence = htonl(ntohl(load32(l4 + TCP_SEQUENCE)) + (uint32_t)(i * p->size));
+    memcpy(l4 + TCP_SEQUENCE, &sequence, sizeof sequence);
+    if (i > 0) l4[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
+    if (i < p->count - 1) l4[TCP_FLAGS] &= (uint8_t)~(TCP_FIN | TCP_PSH);
+    store16(l4 + TCP_CHECKSUM, sum_finish(sum_add(sum, (uint64_t)sequence + load16(l4 + 12))));
   } else {
-    put16(l4 + 4, l4_length);
+    put16(l4 + UDP_LENGTH, l4_length);
+    store16(l4 + UDP_CHECKSUM, UDP_SUM(sum_finish(sum_add(sum, load16(l4 + UDP_LENGTH)))));
   }
-  store(field, 0);
-  uint64_t sum = sum_bytes(p->pseudo, l4, (size_t)(p->headers - p->l4));
-  sum = sum_bytes(sum, payload, (size_t)length);
-  uint16_t value = sum_finish(sum_bytes(sum, &(uint16_t){htons((uint16_t)l4_length)}, 2));
-  store(field, p->tcp ? value : UDP_CHECKSUM(value));
 }

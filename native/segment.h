@@ -7,6 +7,9 @@
 
 #include "vnet.h"
 
+/* Prefix and headers of one segment: VXLAN, Ethernet, tags, IPv6 with some extensions, TCP with options. */
+#define HEADER_MAX 512
+
 struct plan {
   const uint8_t *frame; /* Ethernet header; `prefix` bytes before it go in front of every segment */
   int32_t prefix;
@@ -16,7 +19,8 @@ struct plan {
   int32_t size;         /* payload bytes per segment */
   int32_t count;        /* segments, at least 1 */
   bool tcp, v6;
-  uint64_t pseudo;      /* pseudo-header sum without the length */
+  uint64_t ip_sum;      /* of what all segments' IPv4 headers share */
+  uint64_t l4_sum;      /* of what all segments' checksums cover alike, pseudo-header included */
 };
 
 /* `headers` as offload_valid() returned it. @returns false when the headers are not what the type says. */

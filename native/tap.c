@@ -10,8 +10,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "inet.h"
 #include "netlink.h"
 #include "netns.h"
+#include "pack.h"
 #include "vnet.h"
 
 #ifndef TUN_F_USO4
@@ -45,6 +47,8 @@ static int negotiate(int fd, struct failure *f)
   }
   return fail(f, errno, "TUNSETOFFLOAD");
 }
+
+bool tap_takes_udp_super_frames(int fd) { return ioctl(fd, TUNSETOFFLOAD, OFFLOADS[0]) == 0 || errno != EINVAL; }
 
 /* Opens a new device in the calling thread's namespace. */
 static int open_tap(const char *name, struct failure *f)
@@ -96,6 +100,25 @@ static int open_and_move(const struct tap_options *o, int netns, struct failure 
   return -1;
 }
 
+/* A tunnel's header before every segment, at most. */
+#define TUNNEL_HEADER 16
+/* What the kernel keeps free of IFLA_GSO_MAX_SIZE for headers (MAX_TCP_HEADER, and one). */
+#define TCP_ROOM 321
+#define GSO_MAX 65536
+
+/*
+ * The largest super-frame whose segments leave in one pack: one read, one send, and at the far end one receive and
+ * one write. A larger one would drag a short pack behind it.
+ */
+static uint32_t gso_size(int mtu)
+{
+  int segments = PACK_BYTES / (mtu + ETHERNET + TUNNEL_HEADER);
+  if (segments < 1) return GSO_MAX;
+  if (segments > PACK_DATAGRAMS) segments = PACK_DATAGRAMS;
+  int size = segments * (mtu - IPV4_HEADER - TCP_HEADER) + TCP_ROOM;
+  return (uint32_t)(size < GSO_MAX ? size : GSO_MAX);
+}
+
 /* The steps know the link by index only: the message gains its name here. */
 static void name_link(struct failure *f, const char *name)
 {
@@ -110,7 +133,7 @@ static int configure(const struct tap_options *o, int nl, int *index, struct fai
   struct link link;
   if (netlink_link(nl, o->name, 0, &link, f) < 0) return -1;
   *index = link.index;
-  if (netlink_change(nl, link.index, o->mac, (uint32_t)o->mtu, f) < 0) return -1;
+  if (netlink_change(nl, link.index, o->mac, (uint32_t)o->mtu, gso_size(o->mtu), f) < 0) return -1;
   for (int i = 0; i < o->addresses; i++)
     if (netlink_address(nl, link.index, &o->address[i], o->prefix[i], f) < 0) return -1;
   if (netlink_up(nl, link.index, f) < 0) return -1;
@@ -156,7 +179,7 @@ static int set_mtu_here(const char *name, int mtu, struct failure *f)
   int nl = netlink_open(f);
   if (nl < 0) return -1;
   int done = netlink_link(nl, name, 0, &link, f);
-  if (done == 0) done = netlink_change(nl, link.index, NULL, (uint32_t)mtu, f);
+  if (done == 0) done = netlink_change(nl, link.index, NULL, (uint32_t)mtu, gso_size(mtu), f);
   close(nl);
   if (done < 0) name_link(f, name);
   return done;

@@ -3,6 +3,7 @@
 #define TWILL_TAP_H
 
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "address.h"
@@ -25,6 +26,9 @@ struct tap_options {
 
 /* All or nothing: the device is not persistent, closing its descriptor destroys it. @returns the fd or -1. */
 int tap_create(const struct tap_options *o, int *index, struct failure *f);
+
+/* Does the kernel take UDP super-frames on this TAP? Anything but a clear no counts as yes. */
+bool tap_takes_udp_super_frames(int fd);
 
 int link_set_mtu(const char *netns, const char *name, int mtu, struct failure *f);
 

@@ -64,15 +64,18 @@ const LAYERS: Record<string, Layer> = {
   dataplane: {
     why: 'the itinerary knows the stages; nothing above it',
     src: [
-      ...['wire', 'telemetry', 'fabric', 'packet', 'card'],
+      ...['wire', 'table/memory.ts', 'telemetry', 'fabric', 'packet', 'card'],
       ...['bridge', 'neigh', 'overlay', 'conntrack', 'service', 'gateway'],
     ],
     packages: ['node:worker_threads@worker.ts'],
   },
   control: {
     why: 'from documents to configuration: it touches neither kernel nor packets',
-    src: ['wire', 'telemetry', 'card/layout.ts', 'type:card/native.ts', 'type:dataplane'],
-    packages: ['zod', 'yaml', 'node:crypto', 'node:fs', 'node:os', 'node:path', 'node:util'],
+    src: [
+      ...['wire', 'telemetry', 'card/layout.ts', 'service/record.ts'],
+      ...['type:card/native.ts', 'type:dataplane'],
+    ],
+    packages: ['zod', 'yaml', 'node:buffer', 'node:crypto', 'node:fs', 'node:os', 'node:path', 'node:util'],
   },
   daemon: {
     why: 'runs the control plane beside the worker, which it knows by messages and configuration only',

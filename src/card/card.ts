@@ -12,9 +12,13 @@ export interface Card {
   /**
    * Fills `rx` with at most BURST slots and writes `control[NOW]`; sleeps up to `control[TIMEOUT]` ms when
    * nothing is ready. No device starves another: devices take turns, each with a bounded share of the burst.
+   * Frames of one flow may come merged into one super-frame, with `gsoSize` set and the checksum partial.
    * @returns the number of slots received.
    */
   poll(): number;
-  /** Sends `control[TX_COUNT]` requests in order, writes `txStatus` of each, and resets TX_COUNT to 0. */
+  /**
+   * Sends `control[TX_COUNT]` requests, in order per TAP and per transmit socket, writes `txStatus` of each, and
+   * resets TX_COUNT to 0.
+   */
   flush(): void;
 }

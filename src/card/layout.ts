@@ -20,7 +20,7 @@ export const SLOT_BYTES = 66_240;
 /** Room for VXLAN (8) and a VLAN tag in front of a frame; ≡ 2 mod 4. */
 export const HEADROOM = 66;
 /** Frames one poll returns at most. */
-export const BURST = 64;
+export const BURST = 256;
 /** Transmit requests one flush takes at most. */
 export const TX_MAX = 4096;
 export const REMOTES = 4096;
@@ -92,7 +92,7 @@ export const FIELDS = {
   length: SLOTS,
   /** Card device the frame came from. */
   device: SLOTS,
-  /** Partial checksum: offset from `start` where summing begins; 0 = the checksum is complete. */
+  /** Partial checksum: offset from the Ethernet header where summing begins; 0 = the checksum is complete. */
   csumStart: SLOTS,
   /** Offset of the checksum field from `csumStart`. */
   csumOffset: SLOTS,

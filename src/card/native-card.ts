@@ -43,8 +43,9 @@ export class NativeCard implements Card {
     this.#handle.addTap(device, fd);
   }
 
-  addUnderlay(device: number, rx: number, tx: number[]): void {
-    this.#handle.addUnderlay(device, rx, tx);
+  /** @param prefix bytes of tunnel header in front of every frame. */
+  addUnderlay(device: number, rx: number, tx: number[], prefix: number): void {
+    this.#handle.addUnderlay(device, rx, tx, prefix);
   }
 
   /** Call it before closing the device's descriptors. */

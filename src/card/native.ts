@@ -64,7 +64,8 @@ export interface NativeCardHandle {
   flush(): void;
   /** Adds a TAP descriptor; the card reads and writes it but never closes it. */
   addTap(device: number, fd: number): void;
-  addUnderlay(device: number, rx: number, tx: number[]): void;
+  /** @param prefix bytes of tunnel header in front of every frame: what must be equal for datagrams to be merged. */
+  addUnderlay(device: number, rx: number, tx: number[], prefix: number): void;
   /** Forgets the device; afterwards its descriptors may be closed. */
   remove(device: number): void;
   /** An eventfd that ends a sleeping poll. */

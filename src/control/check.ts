@@ -1,10 +1,14 @@
 /** Rules that hold between resources. What one document can be judged by alone is in `schema/`. */
+
+import { parseCidr } from '../wire/address.ts';
 import { checkNetworks } from './check/networks.ts';
 import { checkPeers } from './check/peers.ts';
 import { checkPorts } from './check/ports.ts';
-import { checkServices } from './check/services.ts';
+import type { Subnet } from './check/services.ts';
+import { NamedMap } from './named.ts';
 import { formatOrigin, nameOf, problemIn } from './problem.ts';
-import type { Problem, Resource, ResourceOf } from './types.ts';
+import { ServiceBook } from './services.ts';
+import type { Kind, Problem, Resource, ResourceOf } from './types.ts';
 
 export interface Checked {
   readonly problems: readonly Problem[];
@@ -17,8 +21,6 @@ export interface Findings {
   readonly networks: readonly ResourceOf<'Network'>[];
   readonly peers: readonly ResourceOf<'Peer'>[];
   readonly ports: readonly ResourceOf<'Port'>[];
-  readonly services: readonly ResourceOf<'Service'>[];
-  readonly slices: readonly ResourceOf<'EndpointSlice'>[];
   refuse(resource: Resource, path: string, message: string): void;
   warn(resource: Resource, path: string, message: string): void;
 }
@@ -26,15 +28,34 @@ export interface Findings {
 /** Judges a complete set: all problems (it must not be applied) and warnings (it may). */
 export function checkSet(resources: readonly Resource[]): Checked {
   const problems: Problem[] = [];
-  const warnings: Problem[] = [];
   const single = withoutDuplicates(resources, problems);
+  const fabric = checkFabric(single);
+  const changes = single.map((after) => ({ before: undefined, after }));
+  const services = new ServiceBook().stage(changes, subnetsOf(single), false);
+  return {
+    problems: [...problems, ...fabric.problems, ...services.problems],
+    warnings: [...fabric.warnings, ...services.warnings],
+  };
+}
+
+/** All subnets of a set. */
+export function subnetsOf(resources: readonly Resource[]): Subnet[] {
+  return resources.flatMap((resource) =>
+    resource.kind === 'Network'
+      ? resource.spec.subnets.map(({ cidr }) => ({ network: resource.name, cidr: parseCidr(cidr) }))
+      : [],
+  );
+}
+
+/** The part of it that is no Service and no EndpointSlice; without duplicates. */
+export function checkFabric(resources: readonly Resource[]): Checked {
+  const problems: Problem[] = [];
+  const warnings: Problem[] = [];
   const set: Findings = {
-    hosts: single.filter((r) => r.kind === 'Host'),
-    networks: single.filter((r) => r.kind === 'Network'),
-    peers: single.filter((r) => r.kind === 'Peer'),
-    ports: single.filter((r) => r.kind === 'Port'),
-    services: single.filter((r) => r.kind === 'Service'),
-    slices: single.filter((r) => r.kind === 'EndpointSlice'),
+    hosts: resources.filter((r) => r.kind === 'Host'),
+    networks: resources.filter((r) => r.kind === 'Network'),
+    peers: resources.filter((r) => r.kind === 'Peer'),
+    ports: resources.filter((r) => r.kind === 'Port'),
     refuse: (resource, path, message) => problems.push(problemIn(resource, path, message)),
     warn: (resource, path, message) => warnings.push(problemIn(resource, path, message)),
   };
@@ -53,22 +74,26 @@ export function checkSet(resources: readonly Resource[]): Checked {
   checkNetworks(set);
   checkPeers(set);
   checkPorts(set);
-  checkServices(set);
   return { problems, warnings };
 }
 
 /** M3: one object, one definition. The first of several is judged further. */
-function withoutDuplicates(resources: readonly Resource[], problems: Problem[]): Resource[] {
-  const seen = new Map<string, Resource>();
-  for (const resource of resources) {
-    const key = nameOf(resource);
-    const first = seen.get(key);
-    if (first === undefined) {
-      seen.set(key, resource);
-      continue;
+export function withoutDuplicates(resources: readonly Resource[], problems: Problem[]): Resource[] {
+  const seen = new Map<Kind, NamedMap<Resource>>();
+  return resources.filter((resource) => {
+    const { kind, namespace, name } = resource;
+    let named = seen.get(kind);
+    if (!named) {
+      named = new NamedMap();
+      seen.set(kind, named);
     }
-    const message = `${key} is already defined at ${formatOrigin(first.origin)}; definitions are not merged, keep one`;
+    const first = named.get(namespace, name);
+    if (first === undefined) {
+      named.set(namespace, name, resource);
+      return true;
+    }
+    const message = `${nameOf(resource)} is already defined at ${formatOrigin(first.origin)}; definitions are not merged, keep one`;
     problems.push(problemIn(resource, 'metadata.name', message));
-  }
-  return [...seen.values()];
+    return false;
+  });
 }

@@ -1,5 +1,5 @@
 /**
- * Checked resources → numbers: the complete next generation.
+ * Checked resources → numbers: the complete next generation of all but services, which `services.ts` compiles.
  *
  * Ids follow their object from the running generation, so the same set compiled again is the same generation,
  * and objects that did not change keep their place in every table.
@@ -14,7 +14,6 @@ import { gatewayMac, routerMac } from './identity.ts';
 import { assignIds } from './ids.ts';
 import { inNetwork, peerAddress } from './membership.ts';
 import { cachedFacts, networkMtu } from './mtu.ts';
-import { compileServices } from './services.ts';
 import type { Facts, Generation, PortPlan, RemotePlan, Resource, ResourceOf, UnderlayPlan } from './types.ts';
 
 type Host = ResourceOf<'Host'>;
@@ -25,8 +24,6 @@ type Ids = ReadonlyMap<string, number>;
 
 const INHERIT = -1;
 const NO_DEVICE = -1;
-/** Services are bounded by memory, not by their numbering. */
-const MOST_SERVICES = 2 ** 31 - 1;
 
 /**
  * The generation a set means.
@@ -80,19 +77,6 @@ export function compile(
     };
     return { config, tap };
   });
-  const compiledServices = compileServices(
-    resources.filter((r) => r.kind === 'Service'),
-    resources.filter((r) => r.kind === 'EndpointSlice'),
-  );
-  const serviceKey = (s: { name: string; protocol: number }) => `${s.name} ${s.protocol}`;
-  const runningServices = new Map(running?.services.map((s) => [serviceKey(s), s.id]));
-  const serviceIds = assignIds(
-    'services',
-    compiledServices.map(serviceKey),
-    runningServices,
-    0,
-    MOST_SERVICES,
-  );
 
   return {
     host: hostConfig(host, networks, peers),
@@ -101,7 +85,6 @@ export function compile(
     networks: byId(networks.map((n) => networkConfig(n, host, networkIds, mtus.get(n.name)!, underlays))),
     peers: byId(peers.map((peer) => peerConfig(peer, host, networks, peerIds, networkIds, rows))),
     ports: plans.sort((a, b) => a.config.id - b.config.id),
-    services: byId(compiledServices.map((s) => ({ id: serviceIds.get(serviceKey(s))!, ...s }))),
   };
 }
 

@@ -1,12 +1,13 @@
 /** What takes one generation to the next, and what a person is told about it. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Op } from '../dataplane/config.ts';
-import type { Action, Change, Generation, Plan, PortPlan, Resource } from './types.ts';
+import { PlainResource } from './plain.ts';
+import type { Action, Generation, Plan, PortPlan, Resource } from './types.ts';
 
 /**
  * The least that must be done; nothing at all between equal generations.
  *
- * Ops: removals (services, ports, peers, networks), then host, networks, peers, ports, services. A port whose
+ * Ops: removals (ports, peers, networks), then host, networks, peers, ports. A port whose
  * TAP or network changes is removed and added again under its id. A device that is replaced has a new device
  * id, yet claims the same interface name or UDP port: its predecessor in `removePorts` or `closeUnderlays`
  * must be closed before it can be made.
@@ -15,15 +16,9 @@ export function diff(running: Generation | null, next: Generation): Plan {
   const ports = comparePorts(running?.ports ?? [], next.ports);
   const networks = compare(running?.networks ?? [], next.networks, sameName);
   const peers = compare(running?.peers ?? [], next.peers, sameName);
-  const services = compare(
-    running?.services ?? [],
-    next.services,
-    (a, b) => a.name === b.name && a.protocol === b.protocol,
-  );
   const underlays = compare(keyed(running?.underlays ?? []), keyed(next.underlays), () => false);
   const hostChanged = !isDeepStrictEqual(running?.host, next.host);
   const ops: Op[] = [
-    ...services.removed.map(({ id }): Op => ({ op: 'remove-service', id })),
     ...ports.removed.map(({ config }): Op => ({ op: 'remove-port', id: config.id })),
     ...peers.removed.map(({ id }): Op => ({ op: 'remove-peer', id })),
     ...networks.removed.map(({ id }): Op => ({ op: 'remove-network', id })),
@@ -31,7 +26,6 @@ export function diff(running: Generation | null, next: Generation): Plan {
     ...networks.changed.map((network): Op => ({ op: 'network', network })),
     ...peers.changed.map((peer): Op => ({ op: 'peer', peer })),
     ...ports.changed.map(({ config }): Op => ({ op: 'port', port: config })),
-    ...services.changed.map((service): Op => ({ op: 'service', service })),
   ];
   return {
     openUnderlays: underlays.changed.map(({ plan }) => plan),
@@ -43,20 +37,24 @@ export function diff(running: Generation | null, next: Generation): Plan {
   };
 }
 
-/** One line per object: the next set in its order, then what is gone. */
-export function changesOf(running: readonly Resource[], next: readonly Resource[]): Change[] {
-  const before = new Map(running.map((resource) => [identity(resource), resource]));
-  const changes = next.map((resource): Change => {
-    const old = before.get(identity(resource));
-    before.delete(identity(resource));
-    if (old === undefined) return change(resource, 'created');
-    const same =
-      isDeepStrictEqual(old.spec, resource.spec) &&
-      isDeepStrictEqual(old.labels, resource.labels) &&
-      isDeepStrictEqual(old.annotations, resource.annotations);
-    return change(resource, same ? 'unchanged' : 'configured');
-  });
-  return [...changes, ...[...before.values()].map((resource) => change(resource, 'deleted'))];
+/** What a person is told about a resource that takes the place of another. */
+export function actionOf(before: Resource | undefined, after: Resource | undefined): Action {
+  if (after === undefined) return 'deleted';
+  if (before === undefined) return 'created';
+  return sameContent(before, after) ? 'unchanged' : 'configured';
+}
+
+/** Whether two resources of one name mean the same, however they are written. */
+export function sameContent(a: Resource, b: Resource): boolean {
+  if (a instanceof PlainResource && b instanceof PlainResource && a.isLike(b)) return true;
+  const same = (x: unknown, y: unknown) => isDeepStrictEqual(x, y);
+  return same(contentOf(a), contentOf(b)) && same(a.labels, b.labels) && same(a.annotations, b.annotations);
+}
+
+function contentOf(resource: Resource): unknown {
+  if (resource.kind !== 'EndpointSlice') return resource.spec;
+  const { service, addressType, ports, endpoints } = resource.spec;
+  return { service, addressType, ports, endpoints };
 }
 
 interface Comparison<T> {
@@ -129,12 +127,4 @@ function keyed<P extends { readonly device: number }>(plans: readonly P[]): { id
 
 function sameName(a: { readonly name: string }, b: { readonly name: string }): boolean {
   return a.name === b.name;
-}
-
-function identity({ kind, namespace, name }: Resource): string {
-  return `${kind} ${namespace}/${name}`;
-}
-
-function change({ kind, namespace, name }: Resource, action: Action): Change {
-  return { kind, namespace, name, action };
 }

@@ -1,6 +1,9 @@
 /** Text → documents: YAML or JSON, several per text, `kind: List` unfolded, with the position of every node. */
 import type { CST, Document, Node } from 'yaml';
 import { Composer, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, Parser } from 'yaml';
+import { MOST_LEVELS } from './json.ts';
+import { readJson } from './json-document.ts';
+import type { PlainResource } from './plain.ts';
 import type { Origin, Problem, Source } from './types.ts';
 
 /** Keys and indices from the root of a document. */
@@ -16,12 +19,14 @@ export interface RawDocument {
 }
 
 export interface ReadDocuments {
-  readonly documents: readonly RawDocument[];
+  readonly documents: readonly (RawDocument | PlainResource)[];
   readonly problems: readonly Problem[];
 }
 
 /** Empty documents are skipped; a document with a syntax error contributes problems only. */
 export function readDocuments(source: Source): ReadDocuments {
+  const json = readJson(source);
+  if (json !== null) return { documents: json, problems: [] };
   const documents: RawDocument[] = [];
   const problems: Problem[] = [];
   const lines = new LineCounter();
@@ -60,9 +65,6 @@ function* compose(
   }
   yield* composer.end(false, text.length);
 }
-
-/** Kubernetes objects have about ten. */
-const MOST_LEVELS = 100;
 
 function isDeep(token: CST.Token): boolean {
   let level: (CST.Token | null | undefined)[] = [token];

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { Path, RawDocument } from './document.ts';
 import { formatPath, isRecord, parsePath, readDocuments } from './document.ts';
+import { PlainResource } from './plain.ts';
 import { nearest, show } from './problem.ts';
 import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.ts';
 import { API_VERSION } from './schema/envelope.ts';
@@ -44,6 +45,10 @@ export function parseSources(sources: readonly Source[]): Parsed {
     const read = readDocuments(source);
     problems.push(...read.problems);
     for (const document of read.documents) {
+      if (document instanceof PlainResource) {
+        resources.push(document as Resource);
+        continue;
+      }
       const kind = kindOf(document, problems, warnings);
       const resource = kind && READERS[kind].read(document, problems);
       if (!resource) continue;

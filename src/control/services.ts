@@ -1,111 +1,268 @@
-/** Services and EndpointSlices → what the dataplane balances: IPv4 ClusterIPs over TCP and UDP. */
-import type { BackendConfig, ServiceConfig } from '../dataplane/config.ts';
-import { compareWords, parseAddress } from '../wire/address.ts';
-import { endpointRefusal } from './schema/endpoint-slice.ts';
-import type { EndpointSliceSpec, ResourceOf } from './types.ts';
+/**
+ * Services and EndpointSlices → what the dataplane balances: IPv4 ClusterIPs over TCP and UDP.
+ *
+ * The running ones are indexed by name and by virtual address, so that a change costs what it touches: the services
+ * whose own document or slices changed, and those that want an address with them (M10).
+ */
+import { RecordWriter, type ServiceBatch } from '../service/record.ts';
+import { parseAddress } from '../wire/address.ts';
+import { checkSlice, checkVip, type Subnet } from './check/services.ts';
+import { Gathered } from './endpoints.ts';
+import { NamedMap } from './named.ts';
+import { formatOrigin, nameOf, problemIn } from './problem.ts';
+import type { Problem, Resource, ResourceOf } from './types.ts';
 
 type Service = ResourceOf<'Service'>;
 type Slice = ResourceOf<'EndpointSlice'>;
-type Endpoint = EndpointSliceSpec['endpoints'][number];
 
 const PROTOCOLS = { TCP: 6, UDP: 17 } as const;
+const CLAIMS = { TCP: 0, UDP: 1, SCTP: 2 } as const;
 
-/** A service before it has an id. */
-export type NamedService = Omit<ServiceConfig, 'id'>;
-
-/**
- * One entry per Service port with an IPv4 ClusterIP, in the order of names. A virtual address, protocol and
- * port claimed twice goes to the older Service (M10).
- */
-export function compileServices(services: readonly Service[], slices: readonly Slice[]): NamedService[] {
-  const owners = vipOwners(services);
-  const slicesOf = new Map<string, Slice[]>();
-  for (const slice of slices) {
-    const { addressType, service } = slice.spec;
-    if (addressType !== 'IPv4' || service === '') continue;
-    const key = `${slice.namespace}/${service}`;
-    const known = slicesOf.get(key);
-    if (known === undefined) slicesOf.set(key, [slice]);
-    else known.push(slice);
-  }
-  const compiled: NamedService[] = [];
-  for (const service of services) {
-    const { clusterIP, ports, affinity } = service.spec;
-    if (clusterIP === '') continue;
-    const fullName = `${service.namespace}/${service.name}`;
-    const members = slicesOf.get(fullName) ?? [];
-    for (const { name, protocol, port } of ports) {
-      if (protocol === 'SCTP' || owners.get(`${clusterIP} ${protocol} ${port}`) !== service) continue;
-      compiled.push({
-        name: `${fullName}:${name === '' ? port : name}`,
-        vip: parseAddress(clusterIP).words,
-        port,
-        protocol: PROTOCOLS[protocol],
-        affinity: affinity * 1000,
-        ...endpointsOf(members, name, protocol),
-      });
-    }
-  }
-  return compiled.sort((a, b) => (a.name === b.name ? a.protocol - b.protocol : a.name < b.name ? -1 : 1));
+/** A resource that comes (no `before`), changes, or goes (no `after`). */
+export interface Replacement {
+  readonly before: Resource | undefined;
+  readonly after: Resource | undefined;
 }
 
-/** "vip protocol port" → the Service it belongs to: the older, then the first by name (M10). */
-export function vipOwners(services: readonly Service[]): ReadonlyMap<string, Service> {
-  const owners = new Map<string, Service>();
-  for (const service of services) {
-    if (service.spec.clusterIP === '') continue;
-    for (const { protocol, port } of service.spec.ports) {
-      const key = `${service.spec.clusterIP} ${protocol} ${port}`;
-      const owner = owners.get(key);
-      if (owner === undefined || isOlder(service, owner)) owners.set(key, service);
-    }
-  }
-  return owners;
+/** All that is known under one "namespace/name". */
+interface Entry {
+  readonly service: Service | undefined;
+  /** IPv4 slices that carry its name. */
+  readonly slices: readonly Slice[];
+  readonly ids: Ids;
 }
 
-/**
- * S12: new flows go to the ready endpoints; when there is none, to those that terminate and still serve.
- * S31: flows may stay with whatever serves.
- */
-function endpointsOf(
-  slices: readonly Slice[],
-  portName: string,
-  protocol: 'TCP' | 'UDP',
-): Pick<ServiceConfig, 'backends' | 'serving'> {
-  const instances = new Map<string, { backend: BackendConfig; endpoint: Endpoint }>();
-  for (const slice of slices) {
-    // S8: the slice's port of the same name and protocol, never targetPort.
-    const ports = slice.spec.ports.filter((port) => port.name === portName && port.protocol === protocol);
-    for (const endpoint of slice.spec.endpoints) {
-      if (ports.length === 0 || endpointRefusal(endpoint.address, 'IPv4') !== null) continue;
-      for (const { port } of ports) {
-        const key = `${endpoint.address}:${port}`;
-        const known = instances.get(key);
-        if (known !== undefined && rank(known.endpoint) >= rank(endpoint)) continue;
-        instances.set(key, { backend: { address: parseAddress(endpoint.address).words, port }, endpoint });
+/** What the dataplane knows of a Service: ids by "port protocol". */
+type Ids = readonly { readonly key: string; readonly id: number }[];
+
+/** What an entry is to become. */
+interface Draft {
+  readonly namespace: string;
+  readonly name: string;
+  readonly before: Entry;
+  service: Service | undefined;
+  slices: readonly Slice[];
+  ids: Ids;
+}
+
+type Warn = (resource: Resource, path: string, message: string) => void;
+
+/** What a change means; nothing has happened yet. */
+export interface Staged {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  readonly batch: ServiceBatch;
+  /** Makes the change the running state. Only for the last one staged. */
+  commit(): void;
+}
+
+const NOTHING: Entry = { service: undefined, slices: [], ids: [] };
+
+export class ServiceBook {
+  readonly #entries = new NamedMap<Entry>();
+  /** `claimOf` an address → every Service that wants it. */
+  readonly #claims = new Map<number, readonly Service[]>();
+  /** Ids that were given back, the next one to use last. */
+  #free: number[] = [];
+  #ids = 0;
+
+  /**
+   * @param changes of Services and EndpointSlices; others are ignored
+   * @param recheck the subnets changed, so that every virtual address must be judged
+   */
+  stage(changes: readonly Replacement[], subnets: readonly Subnet[], recheck: boolean): Staged {
+    const problems: Problem[] = [];
+    const warnings: Problem[] = [];
+    const refuse = (resource: Resource, path: string, message: string) =>
+      problems.push(problemIn(resource, path, message));
+    const warn: Warn = (resource, path, message) => warnings.push(problemIn(resource, path, message));
+    const drafts = new NamedMap<Draft>();
+    const claims = new Map<number, readonly Service[]>();
+    for (const { before, after } of changes) {
+      if (before?.kind === 'Service') this.#replace(drafts, claims, before, undefined);
+      if (after?.kind === 'Service') this.#replace(drafts, claims, undefined, after);
+      if (before?.kind === 'EndpointSlice') this.#slice(drafts, before, undefined);
+      if (after?.kind === 'EndpointSlice') {
+        this.#slice(drafts, undefined, after);
+        if (!after.isPlain) checkSlice(after, warn);
       }
     }
+    for (const [key, wanted] of claims) {
+      const known = this.#claims.get(key) ?? [];
+      if (known.length + wanted.length < 2) continue;
+      for (const { namespace, name } of [...known, ...wanted]) this.#draft(drafts, namespace, name);
+    }
+    if (recheck) {
+      for (const { service } of this.#entries.values()) {
+        if (service && !drafts.get(service.namespace, service.name)) checkVip(service, subnets, refuse);
+      }
+    }
+    const owner = (claim: number): Service => ownerOf(claims.get(claim) ?? this.#claims.get(claim) ?? []);
+    const compiler = new Compiler(this.#free, this.#ids, owner, warn);
+    for (const draft of drafts.values()) {
+      if (draft.service) checkVip(draft.service, subnets, refuse);
+      compiler.compile(draft);
+    }
+    const commit = (): void => {
+      for (const { namespace, name, service, slices, ids } of drafts.values()) {
+        if (service || slices.length > 0) this.#entries.set(namespace, name, { service, slices, ids });
+        else this.#entries.delete(namespace, name);
+      }
+      for (const [key, wanted] of claims) {
+        if (wanted.length > 0) this.#claims.set(key, wanted);
+        else this.#claims.delete(key);
+      }
+      ({ free: this.#free, ids: this.#ids } = compiler.idsLeft());
+    };
+    return { problems, warnings, batch: compiler.writer.finish(), commit };
   }
-  const all = [...instances.values()];
-  const ready = all.filter(({ endpoint }) => endpoint.ready);
-  const chosen = ready.length > 0 ? ready : all.filter(({ endpoint: e }) => e.serving && e.terminating);
-  const ordered = (list: typeof all): BackendConfig[] =>
-    list.map(({ backend }) => backend).sort((a, b) => compareWords(a.address, b.address) || a.port - b.port);
-  return {
-    backends: ordered(chosen),
-    serving: ordered(all.filter(({ endpoint }) => endpoint.serving)).map(({ address }) => address),
-  };
+
+  #draft(drafts: NamedMap<Draft>, namespace: string, name: string): Draft {
+    const known = drafts.get(namespace, name);
+    if (known) return known;
+    const before = this.#entries.get(namespace, name) ?? NOTHING;
+    const { service, slices, ids } = before;
+    const draft = { namespace, name, before, service, slices, ids };
+    drafts.set(namespace, name, draft);
+    return draft;
+  }
+
+  #replace(
+    drafts: NamedMap<Draft>,
+    claims: Map<number, readonly Service[]>,
+    before: Service | undefined,
+    after: Service | undefined,
+  ): void {
+    const service = (before ?? after)!;
+    this.#draft(drafts, service.namespace, service.name).service = after;
+    if (service.spec.clusterIP === '') return;
+    for (const { protocol, port } of service.spec.ports) {
+      const key = claimOf(service, protocol, port);
+      const wanted = claims.get(key) ?? this.#claims.get(key);
+      if (after) claims.set(key, wanted ? [...wanted, after] : [after]);
+      else claims.set(key, wanted?.filter((other) => other !== before) ?? []);
+    }
+  }
+
+  #slice(drafts: NamedMap<Draft>, before: Slice | undefined, after: Slice | undefined): void {
+    const { namespace, spec } = (before ?? after)!;
+    if (spec.addressType !== 'IPv4' || spec.service === '') return;
+    const draft = this.#draft(drafts, namespace, spec.service);
+    draft.slices = after ? [...draft.slices, after] : draft.slices.filter((slice) => slice !== before);
+  }
 }
 
-/** S7: of several instances of one ip:port a non-terminating one counts; among equals the healthier. */
-function rank(endpoint: Endpoint): number {
-  return (endpoint.terminating ? 0 : 4) + (endpoint.ready ? 2 : 0) + (endpoint.serving ? 1 : 0);
+/** Writes the records of what differs, and gives out ids. */
+class Compiler {
+  readonly writer = new RecordWriter();
+  readonly #scratch = new RecordWriter();
+  readonly #gathered = new Gathered();
+  readonly #free: number[];
+  #left: number;
+  #ids: number;
+  readonly #released: number[] = [];
+
+  readonly #owner: (claim: number) => Service;
+  readonly #warn: Warn;
+
+  constructor(free: number[], ids: number, owner: (claim: number) => Service, warn: Warn) {
+    this.#free = free;
+    this.#left = free.length;
+    this.#ids = ids;
+    this.#owner = owner;
+    this.#warn = warn;
+  }
+
+  /** Once the change is committed. Ids that go are used again by later ones: until then the dataplane may know them. */
+  idsLeft(): { free: number[]; ids: number } {
+    const free = this.#free;
+    free.length = this.#left;
+    for (const id of this.#released) free.push(id);
+    return { free, ids: this.#ids };
+  }
+
+  compile(draft: Draft): void {
+    const { before, service, slices } = draft;
+    const ids: { key: string; id: number }[] = [];
+    const ports = service?.spec.clusterIP ? service.spec.ports : [];
+    for (let i = 0; i < ports.length; i++) {
+      const port = ports[i]!;
+      if (!this.#isOwn(service!, i) || port.protocol === 'SCTP') continue;
+      const key = keyOf(port);
+      const known = idOf(before.ids, key);
+      const id = known ?? (this.#left > 0 ? this.#free[--this.#left]! : this.#ids++);
+      ids.push({ key, id });
+      const start = this.writer.mark();
+      this.#write(this.writer, id, service!, port, slices);
+      if (known === undefined) continue;
+      const old = before.service!.spec.ports.find((p) => keyOf(p) === key)!;
+      this.#scratch.rewind(0);
+      this.#write(this.#scratch, id, before.service!, old, before.slices);
+      if (this.writer.endsWith(start, this.#scratch)) this.writer.rewind(start);
+    }
+    for (const { key, id } of before.ids) {
+      if (idOf(ids, key) !== undefined) continue;
+      this.writer.remove(id);
+      this.#released.push(id);
+    }
+    draft.ids = ids;
+  }
+
+  /** Warns when another Service has the address of the port. */
+  #isOwn(service: Service, i: number): boolean {
+    const { clusterIP, ports } = service.spec;
+    const { protocol, port } = ports[i]!;
+    const other = this.#owner(claimOf(service, protocol, port));
+    if (other === service) return true;
+    const message = `${clusterIP}:${port}/${protocol} belongs to ${nameOf(other)} (${formatOrigin(other.origin)}), which is older; not programmed`;
+    this.#warn(service, `spec.ports[${i}].port`, message);
+    return false;
+  }
+
+  #write(
+    writer: RecordWriter,
+    id: number,
+    { namespace, name, spec }: Service,
+    port: ServicePort,
+    slices: readonly Slice[],
+  ): void {
+    const protocol = port.protocol as 'TCP' | 'UDP';
+    const gathered = this.#gathered;
+    gathered.gather(slices, port.name, protocol);
+    const { words } = parseAddress(spec.clusterIP);
+    const { backends, others } = gathered;
+    const ms = spec.affinity * 1000;
+    const full = `${namespace}/${name}:${labelOf(port)}`;
+    const at = writer.begin(id, full, words, PROTOCOLS[protocol], port.port, ms, backends, others);
+    gathered.write(writer.target, at);
+  }
 }
+
+type ServicePort = Service['spec']['ports'][number];
+
+const labelOf = ({ name, port }: ServicePort): string => (name === '' ? String(port) : name);
+
+const keyOf = (port: ServicePort): string => `${labelOf(port)} ${port.protocol}`;
+
+const idOf = (ids: Ids, key: string): number | undefined => ids.find((known) => known.key === key)?.id;
+
+/** An address of a port as one number, below 2^50. */
+function claimOf({ spec }: Service, protocol: ServicePort['protocol'], port: number): number {
+  const { words } = parseAddress(spec.clusterIP);
+  return ((words[3] >>> 0) * 65_536 + port) * 4 + CLAIMS[protocol];
+}
+
+/** M10: the older, then the first by name. */
+function ownerOf(services: readonly Service[]): Service {
+  if (services.length === 1) return services[0]!;
+  return services.reduce((best, service) => (isOlder(service, best) ? service : best));
+}
+
+const fullName = ({ namespace, name }: Resource): string => `${namespace}/${name}`;
 
 function isOlder(a: Service, b: Service): boolean {
   const [createdA, createdB] = [createdAt(a), createdAt(b)];
-  if (createdA !== createdB) return createdA < createdB;
-  return `${a.namespace}/${a.name}` < `${b.namespace}/${b.name}`;
+  return createdA === createdB ? fullName(a) < fullName(b) : createdA < createdB;
 }
 
 /** ms; a Service without creationTimestamp counts as the youngest. */

@@ -1,4 +1,5 @@
 /** PATHs on the command line → texts to read. */
+import { isUtf8 } from 'node:buffer';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Problem, Source } from './types.ts';
@@ -21,7 +22,7 @@ export function readSources(paths: readonly string[]): ReadSources {
     try {
       for (const file of filesOf(path)) {
         try {
-          sources.push({ file: file === '-' ? '<stdin>' : file, text: readText(file) });
+          sources.push(new FileSource(file === '-' ? '<stdin>' : file, readBytes(file)));
         } catch (error) {
           problems.push(unreadable(file, error));
         }
@@ -40,9 +41,23 @@ function filesOf(path: string): string[] {
   return names.sort().map((name) => join(path, name));
 }
 
+/** A file as it was read; a text of it is made when somebody wants one. */
+class FileSource implements Source {
+  constructor(
+    readonly file: string,
+    readonly bytes: Buffer,
+  ) {}
+
+  get text(): string {
+    return this.bytes.toString().replace(/^\ufeff/, '');
+  }
+}
+
 /** @throws Error when the bytes are not UTF-8. */
-function readText(file: string): string {
-  return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file === '-' ? 0 : file));
+function readBytes(file: string): Buffer {
+  const bytes = readFileSync(file === '-' ? 0 : file);
+  if (!isUtf8(bytes)) throw Object.assign(new Error(), { code: 'ERR_ENCODING_INVALID_ENCODED_DATA' });
+  return bytes;
 }
 
 const REASONS: Readonly<Record<string, string>> = {

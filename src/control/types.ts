@@ -1,20 +1,15 @@
 /** Shapes shared by the stages of the control plane: text → resources → compiled generation → plan. */
 
 import type { InterfaceAddress, TapOptions, UnderlayOptions } from '../card/native.ts';
-import type {
-  HostConfig,
-  NetworkConfig,
-  Op,
-  PeerConfig,
-  PortConfig,
-  ServiceConfig,
-} from '../dataplane/config.ts';
+import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from '../dataplane/config.ts';
 
 /** One text to read: a file, standard input or the body of a request. */
 export interface Source {
   /** Name for messages: a path as the user gave it, or "<stdin>". */
   readonly file: string;
   readonly text: string;
+  /** The same in UTF-8, where that is at hand. */
+  readonly bytes?: Buffer;
 }
 
 export interface Origin {
@@ -47,6 +42,8 @@ interface Envelope<K extends Kind, S> {
   locate(path: string): Origin;
   /** The document as given, for `get -o yaml` (no defaults). */
   readonly document: unknown;
+  /** A Kubernetes object in its usual form (`plain.ts`): there is nothing to warn of. */
+  readonly isPlain?: boolean;
 }
 
 export interface HostSpec {
@@ -132,6 +129,10 @@ export interface EndpointSliceSpec {
     readonly terminating: boolean;
     readonly nodeName?: string;
   }[];
+  /** The IPv4 endpoints that can be used, `ENDPOINT_WORDS` each: address, health (`endpoints.ts`). */
+  readonly words: Int32Array;
+  /** How many of its endpoints are ready. */
+  readonly ready: number;
 }
 
 export type Resource =
@@ -174,7 +175,7 @@ export interface RemotePlan {
   readonly port: number;
 }
 
-/** A complete, numeric generation of the desired state. */
+/** A complete, numeric generation of the desired state; services are the `ServiceBook`'s. */
 export interface Generation {
   readonly host: HostConfig;
   readonly underlays: readonly UnderlayPlan[];
@@ -182,7 +183,6 @@ export interface Generation {
   readonly networks: readonly NetworkConfig[];
   readonly peers: readonly PeerConfig[];
   readonly ports: readonly PortPlan[];
-  readonly services: readonly ServiceConfig[];
 }
 
 export type Action = 'created' | 'configured' | 'unchanged' | 'deleted';

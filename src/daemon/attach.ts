@@ -1,6 +1,7 @@
 /** A Port without YAML: the document that `twill attach` means. */
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import { basename } from 'node:path';
+import { addressesNear } from '../control/endpoints.ts';
 import { attachedFile } from '../control/problem.ts';
 import type { AttachRequest } from '../control/protocol.ts';
 import type { Resource, Source } from '../control/types.ts';
@@ -41,7 +42,7 @@ export function attachment(
   const subnet = network.spec.subnets[0];
   let address = request.address;
   if (address === undefined && subnet) {
-    address = lowestFree(subnet.cidr, usedIn(request.network, resources, heard)) ?? undefined;
+    address = lowestFree(subnet.cidr, usedIn(request.network, subnet.cidr, resources, heard)) ?? undefined;
     if (address === undefined)
       throw new Rejected([`no free address in ${subnet.cidr} of network ${request.network}`]);
   }
@@ -73,12 +74,20 @@ function hasDefaultRoute(netns: string, resources: readonly Resource[]): boolean
   return resources.some((r) => r.kind === 'Port' && r.spec.netns === path && r.spec.defaultRoute);
 }
 
-function usedIn(network: string, resources: readonly Resource[], heard: readonly string[]): BlockList {
-  const used = new BlockList();
-  const add = (text: string): void => {
-    const address = text.split('/')[0]!;
-    if (isIP(address)) used.addAddress(address, isIPv6(address) ? 'ipv6' : 'ipv4');
-  };
+/** What a BlockList answers; of one with a hundred thousand rules every answer takes long. */
+interface Taken {
+  check(address: string, family: 'ipv4' | 'ipv6'): boolean;
+}
+
+/** Addresses of the network that somebody has, in canonical text. */
+function usedIn(
+  network: string,
+  cidr: string,
+  resources: readonly Resource[],
+  heard: readonly string[],
+): Taken {
+  const used = new Set<string>();
+  const add = (text: string): void => void used.add(text.split('/')[0]!);
   for (const resource of resources) {
     if (resource.kind === 'Network' && resource.name === network) {
       for (const { gateway } of resource.spec.subnets) add(gateway);
@@ -87,14 +96,15 @@ function usedIn(network: string, resources: readonly Resource[], heard: readonly
       for (const { address } of resource.spec.addresses) add(address);
     }
     if (resource.kind === 'Peer') for (const { ip } of resource.spec.static) if (ip !== undefined) add(ip);
-    if (resource.kind === 'EndpointSlice') for (const { address } of resource.spec.endpoints) add(address);
+    if (resource.kind === 'EndpointSlice')
+      for (const address of addressesNear(resource, cidr, MAX_TRIES)) add(address);
   }
   for (const address of heard) add(address);
-  return used;
+  return { check: (address) => used.has(address) };
 }
 
 /** The first address after the subnet's own that is not used; the last of an IPv4 subnet is its broadcast. */
-export function lowestFree(cidr: string, used: BlockList): string | null {
+export function lowestFree(cidr: string, used: Taken): string | null {
   const [base, length] = cidr.split('/') as [string, string];
   const v6 = isIPv6(base);
   const size = 2n ** BigInt((v6 ? 128 : 32) - Number(length));

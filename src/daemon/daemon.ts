@@ -17,7 +17,7 @@ import { peerAddress } from '../control/membership.ts';
 import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import { readSources } from '../control/source.ts';
-import type { Source } from '../control/types.ts';
+import type { Parsed, Source } from '../control/types.ts';
 import type { DataplaneEvent } from '../dataplane/messages.ts';
 import { Counters } from '../telemetry/counters.ts';
 import { Api } from './api.ts';
@@ -53,8 +53,8 @@ const CRASHED = 70;
 
 /** @returns the exit code, when everything is closed. */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
-  const sources = validSources(options.paths);
-  if (!sources) return FAILED;
+  const read = validSources(options.paths);
+  if (!read) return FAILED;
   const log = createLog(options.logLevel ?? 'info', process.stderr.isTTY === true);
   let daemon: Daemon;
   try {
@@ -62,16 +62,22 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
   } catch (error) {
     return complain([textOf(error)]);
   }
-  return daemon.run(sources);
+  return daemon.run(read);
 }
 
-/** The texts of the files when they are all right; otherwise every problem on standard error. */
-function validSources(paths: readonly string[]): readonly Source[] | null {
+/** Texts, and what they mean. */
+interface Read {
+  readonly sources: readonly Source[];
+  readonly parsed: Parsed;
+}
+
+/** The files when they are all right; otherwise every problem on standard error. */
+function validSources(paths: readonly string[]): Read | null {
   const { sources, problems } = readSources(paths);
   const parsed = parseSources(sources);
   const found = [...problems, ...parsed.problems];
   if (found.length === 0) found.push(...checkSet(parsed.resources).problems);
-  if (found.length === 0) return sources;
+  if (found.length === 0) return { sources, parsed };
   complain(found.map(formatProblem));
   return null;
 }
@@ -108,8 +114,8 @@ class Daemon {
     this.#supervisor = new Supervisor(native);
   }
 
-  async run(sources: readonly Source[]): Promise<number> {
-    this.#stdin = sources.filter((source) => source.file === '<stdin>');
+  async run(read: Read): Promise<number> {
+    this.#stdin = read.sources.filter((source) => source.file === '<stdin>');
     const handlers = {
       SIGTERM: () => this.#onSignal('SIGTERM'),
       SIGINT: () => this.#onSignal('SIGINT'),
@@ -118,7 +124,7 @@ class Daemon {
     };
     for (const [name, handler] of Object.entries(handlers)) process.on(name, handler);
     try {
-      this.#starting = this.#start(sources);
+      this.#starting = this.#start(read);
       const failed = this.#starting.then(
         () => new Promise<never>(() => {}),
         (error: unknown) =>
@@ -133,7 +139,7 @@ class Daemon {
     }
   }
 
-  async #start(sources: readonly Source[]): Promise<void> {
+  async #start({ sources, parsed }: Read): Promise<void> {
     const { socket, cpu = -1, workerEntry } = this.#options;
     await claimSocket(socket);
     if (this.#closing) return;
@@ -169,7 +175,7 @@ class Daemon {
       onChange: () => this.#onChange(),
     });
     this.#manager = manager;
-    const { warnings } = await manager.load(sources);
+    const { warnings } = await manager.load(sources, parsed);
     for (const warning of warnings) this.#log.warn(warning);
     if (this.#closing) return;
     const views = new Views({
@@ -260,8 +266,8 @@ class Daemon {
   /** After every swap: probe the peers there are now, and judge their paths by the networks there are now. */
   #onChange(): void {
     const manager = this.#manager!;
-    const host = manager.resources.find((r) => r.kind === 'Host');
-    const peers = manager.resources.filter((r) => r.kind === 'Peer');
+    const host = manager.of('Host')[0];
+    const peers = manager.of('Peer');
     const targets = peers.flatMap((peer) => {
       const address = host && peerAddress(peer, host);
       return address === undefined ? [] : { name: peer.name, address };

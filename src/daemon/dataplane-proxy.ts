@@ -17,6 +17,7 @@ import type {
   FlowRow,
   FromWorker,
   NeighborRow,
+  ServiceBatch,
   ToWorker,
   WorkerInit,
 } from '../dataplane/messages.ts';
@@ -30,8 +31,11 @@ export interface DumpRows {
 
 /** What the rest of the daemon may ask of the worker; a fake in tests. */
 export interface Dataplane {
-  /** All or nothing, between two bursts. @throws when the worker refuses */
-  apply(devices: DeviceChanges, ops: readonly Op[]): Promise<void>;
+  /**
+   * All or nothing. Answers when all of it is in effect; `services` must not change any more.
+   * @throws when the worker refuses
+   */
+  apply(devices: DeviceChanges, ops: readonly Op[], services?: ServiceBatch): Promise<void>;
   dump<K extends DumpKind>(what: K): Promise<readonly DumpRows[K][]>;
 }
 
@@ -110,8 +114,8 @@ export class DataplaneProxy implements Dataplane {
     });
   }
 
-  async apply(devices: DeviceChanges, ops: readonly Op[]): Promise<void> {
-    await this.#ask((id) => ({ type: 'apply', id, devices, ops }));
+  async apply(devices: DeviceChanges, ops: readonly Op[], services?: ServiceBatch): Promise<void> {
+    await this.#ask((id) => ({ type: 'apply', id, devices, ops, ...(services && { services }) }));
   }
 
   async dump<K extends DumpKind>(what: K): Promise<readonly DumpRows[K][]> {

@@ -14,7 +14,7 @@ import { statSync } from 'node:fs';
 import type { Native, Underlay } from '../card/native.ts';
 import type { Plan, PortPlan, UnderlayPlan } from '../control/types.ts';
 import type { Op } from '../dataplane/config.ts';
-import type { DeviceChanges } from '../dataplane/messages.ts';
+import type { DeviceChanges, ServiceBatch } from '../dataplane/messages.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { DeviceFailure } from './failures.ts';
 
@@ -60,7 +60,7 @@ export class Executor {
   }
 
   /** @throws DeviceFailure, or the worker's refusal; in both cases nothing has changed. */
-  async run(plan: Plan, ops: readonly Op[]): Promise<void> {
+  async run(plan: Plan, ops: readonly Op[], services: ServiceBatch): Promise<void> {
     const undo: Undo[] = [];
     const taps: OpenTap[] = [];
     const underlays: OpenUnderlay[] = [];
@@ -84,7 +84,7 @@ export class Executor {
         ...plan.closeUnderlays.map((u) => u.device),
       ].filter((device) => this.#taps.has(device) || this.#underlays.has(device));
       undo.push(() => this.#forget([...added.addTaps, ...added.addUnderlays].map((a) => a.device)));
-      await this.#dataplane.apply({ ...added, remove }, ops);
+      await this.#dataplane.apply({ ...added, remove }, ops, services);
     } catch (error) {
       for (const step of undo.reverse()) {
         try {

@@ -8,28 +8,32 @@
  * forbid all changes; a port that is *new* and cannot be made is an error.
  */
 import type { Logger } from 'pino';
-import { checkSet } from '../control/check.ts';
+import { checkFabric, subnetsOf, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
-import { changesOf, diff } from '../control/diff.ts';
+import { actionOf, diff } from '../control/diff.ts';
 import { mtuWarnings } from '../control/mtu.ts';
 import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
+import { ServiceBook } from '../control/services.ts';
 import type {
   Change,
   Facts,
   Generation,
   Kind,
+  Parsed,
+  Plan,
   PortPlan,
   Problem,
   Resource,
+  ResourceOf,
   Source,
 } from '../control/types.ts';
 import type { Op, PeerConfig } from '../dataplane/config.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
 import { DeviceFailure, explain, preflight } from './failures.ts';
-import { keyOf, type OwnedSet, withApplied, withFiles, without } from './owned.ts';
+import { type OwnedReplacement, OwnedSet } from './owned.ts';
 
 /** Refused; nothing has changed. */
 export class Rejected extends Error {
@@ -50,7 +54,7 @@ export interface ManagerOptions {
   readonly kernel: Kernel;
   readonly dataplane: Dataplane;
   readonly log: Logger;
-  /** After every swap. */
+  /** After every swap of more than services. */
   readonly onChange?: () => void;
 }
 
@@ -60,7 +64,8 @@ export class Manager {
   readonly #facts: Facts;
   /** Peer location → largest inner packet its path takes (V17). */
   readonly #paths = new Map<number, number>();
-  #set: OwnedSet = new Map();
+  readonly #set = new OwnedSet();
+  readonly #services = new ServiceBook();
   #generation: Generation | null = null;
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -74,7 +79,15 @@ export class Manager {
   }
 
   get resources(): readonly Resource[] {
-    return [...this.#set.values()].map((owned) => owned.resource);
+    return this.#set.kinds().flatMap((kind): Resource[] => this.#set.of(kind));
+  }
+
+  of<K extends Kind>(kind: K): readonly ResourceOf<K>[] {
+    return this.#set.of(kind);
+  }
+
+  count(kind: Kind): number {
+    return this.#set.count(kind);
   }
 
   /** null before the first transaction. */
@@ -87,37 +100,38 @@ export class Manager {
   }
 
   find(kind: Kind, namespace: string, name: string): Resource | undefined {
-    return this.#set.get(keyOf({ kind, namespace, name }))?.resource;
+    return this.#set.get(kind, namespace, name);
   }
 
   /** Resources over the socket. @throws Rejected */
   apply(sources: readonly Source[], dryRun = false): Promise<ApplyResponse> {
     return this.#enqueue(() => {
-      const { resources, warnings } = parse(sources);
-      return this.#transact(withApplied(this.#set, resources), resources, warnings, dryRun);
+      const { single, problems, warnings } = parse(sources);
+      return this.#transact(this.#set.applied(single), problems, warnings, dryRun);
     });
   }
 
   /** The texts of the command line's files, the first time or again. @throws Rejected */
-  load(sources: readonly Source[]): Promise<ApplyResponse> {
+  load(sources: readonly Source[], parsed?: Parsed): Promise<ApplyResponse> {
     return this.#enqueue(() => {
-      const { resources, warnings } = parse(sources);
-      return this.#transact(withFiles(this.#set, resources), resources, warnings);
+      const { single, problems, warnings } = parse(sources, parsed);
+      return this.#transact(this.#set.files(single), problems, warnings);
     });
   }
 
   /** @throws Rejected: 404 when there is none, 422 when others need it */
   remove(kind: Kind, namespace: string, name: string): Promise<ApplyResponse> {
     return this.#enqueue(() => {
-      const key = keyOf({ kind, namespace, name });
-      if (!this.#set.has(key)) {
+      const before = this.#set.get(kind, namespace, name);
+      if (!before) {
         throw new Rejected([`no ${kind} ${namespace === '' ? '' : `${namespace}/`}${name}`], 404);
       }
       if (kind === 'Network') {
-        const needed = this.resources.flatMap((resource) => neededBy(name, resource));
+        const others = [...this.#set.of('Port'), ...this.#set.of('Peer')];
+        const needed = others.flatMap((resource) => neededBy(name, resource));
         if (needed.length > 0) throw new Rejected(needed);
       }
-      return this.#transact(without(this.#set, key), [], []);
+      return this.#transact([{ before, after: undefined, owner: 'socket' }], [], []);
     });
   }
 
@@ -177,49 +191,60 @@ export class Manager {
     return done;
   }
 
-  /** @param incoming what was just read, with any duplicates: a set no longer shows them (P35) */
+  /**
+   * Services and the rest are judged and compiled apart: a change of services looks at no more than what it touches.
+   * @param problems of the texts: duplicates, which a set no longer shows (P35)
+   */
   async #transact(
-    next: OwnedSet,
-    incoming: readonly Resource[],
+    replacements: readonly OwnedReplacement[],
+    problems: readonly Problem[],
     warnings: readonly Problem[],
     dryRun = false,
   ): Promise<ApplyResponse> {
-    const keys = new Set(incoming.map(keyOf));
-    const others = [...next.values()]
-      .map((owned) => owned.resource)
-      .filter((resource) => !keys.has(keyOf(resource)));
-    const resources = [...others, ...incoming];
-    const checked = checkSet(resources);
-    refuse(checked.problems);
-    const generation = compile(resources, this.#facts, this.#generation);
-    const plan = diff(this.#generation, generation);
-    // The whole set was judged; the answer is about what was asked for and what follows from it.
-    const changes = changesOf(this.resources, resources).filter(
-      (change) => change.action !== 'unchanged' || keys.has(keyOf(change)),
-    );
-    const found = [...warnings, ...checked.warnings, ...mtuWarnings(resources, this.#facts)];
+    const running = this.#generation;
+    const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
+    const fabric = this.#fabricAfter(replacements);
+    const judged = isFabric ? checkFabric(fabric) : SOUND;
+    const staged = this.#services.stage(replacements, subnetsOf(fabric), isFabric);
+    refuse([...problems, ...judged.problems, ...staged.problems]);
+    const generation = isFabric ? compile(fabric, this.#facts, running) : running;
+    const plan = isFabric ? diff(running, generation) : NO_PLAN;
+    const changes = replacements.map(({ before, after }): Change => {
+      const { kind, namespace, name } = (after ?? before)!;
+      return { kind, namespace, name, action: actionOf(before, after) };
+    });
+    const found = [...warnings, ...judged.warnings, ...staged.warnings];
+    if (isFabric) found.push(...mtuWarnings(fabric, this.#facts));
     const lines = found.map(formatProblem);
     if (!dryRun) await this.#dropStranded();
-    refuse(preflight(plan.createPorts, resources));
+    refuse(preflight(plan.createPorts, fabric));
     if (dryRun) return { changes, warnings: lines };
+    const ops = plan.ops.map((op) => this.#withPath(op));
     try {
-      await this.#executor.run(
-        plan,
-        plan.ops.map((op) => this.#withPath(op)),
-      );
+      await this.#executor.run(plan, ops, staged.batch);
     } catch (error) {
       throw error instanceof DeviceFailure
-        ? new Rejected([formatProblem(await explain(error, resources))])
+        ? new Rejected([formatProblem(await explain(error, fabric))])
         : error;
     }
-    this.#set = next;
+    this.#set.commit(replacements);
+    staged.commit();
     this.#generation = generation;
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
-    lines.push(...(await this.#revive(generation, resources)));
-    this.#options.onChange?.();
+    lines.push(...(await this.#revive(generation, fabric)));
+    if (isFabric) this.#options.onChange?.();
     this.#report(changes);
     return { changes, warnings: lines };
+  }
+
+  /** Everything but services as it will be; what was just read comes last. */
+  #fabricAfter(replacements: readonly OwnedReplacement[]): Resource[] {
+    const own = replacements.filter((r) => !isService((r.after ?? r.before)!));
+    const replaced = new Set(own.map((r) => r.before));
+    const kinds = this.#set.kinds().filter((kind) => !isServiceKind(kind));
+    const others = kinds.flatMap((kind): Resource[] => this.#set.of(kind)).filter((r) => !replaced.has(r));
+    return [...others, ...own.flatMap(({ after }) => after ?? [])];
   }
 
   #report(changes: readonly Change[]): void {
@@ -263,6 +288,15 @@ export class Manager {
   }
 }
 
+const SOUND = { problems: [], warnings: [] } as const;
+const NO_PLAN: Plan = {
+  openUnderlays: [],
+  closeUnderlays: [],
+  createPorts: [],
+  removePorts: [],
+  setMtu: [],
+  ops: [],
+};
 const NO_DEVICES = { addTaps: [], addUnderlays: [], remove: [] } as const;
 
 /** What to do about a resource that keeps a network from being deleted. */
@@ -278,11 +312,20 @@ function neededBy(network: string, resource: Resource): string[] {
   return [`network ${network} is needed by ${other}; first: twill delete ${other}`];
 }
 
-function parse(sources: readonly Source[]): { resources: readonly Resource[]; warnings: readonly Problem[] } {
-  const parsed = parseSources(sources);
-  refuse(parsed.problems);
-  return parsed;
+interface Read {
+  readonly single: readonly Resource[];
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
 }
+
+function parse(sources: readonly Source[], parsed = parseSources(sources)): Read {
+  refuse(parsed.problems);
+  const problems: Problem[] = [];
+  return { single: withoutDuplicates(parsed.resources, problems), problems, warnings: parsed.warnings };
+}
+
+const isServiceKind = (kind: Kind): boolean => kind === 'Service' || kind === 'EndpointSlice';
+const isService = ({ kind }: Resource): boolean => isServiceKind(kind);
 
 function refuse(problems: readonly Problem[]): void {
   if (problems.length > 0) throw new Rejected(problems.map(formatProblem));

@@ -1,49 +1,91 @@
 /**
  * The set of resources the daemon runs, and who gave each: the files of the command line, or the socket.
- * Pure functions from one set to the next.
  *
  *   files read again   what came from files and is gone from them is deleted; what came over the socket stays
  *   applied            added, or takes the place of the one with its name; an unchanged one keeps its owner
+ *
+ * A change is a list of replacements; it costs what it touches, and nothing happens before `commit`.
  */
-import type { Kind, Resource } from '../control/types.ts';
+import { sameContent } from '../control/diff.ts';
+import { NamedMap } from '../control/named.ts';
+import type { Replacement } from '../control/services.ts';
+import type { Kind, Resource, ResourceOf } from '../control/types.ts';
 
-export interface Owned {
+type Owner = 'files' | 'socket';
+
+export interface OwnedReplacement extends Replacement {
+  readonly owner: Owner;
+}
+
+interface Owned {
   readonly resource: Resource;
-  readonly owner: 'files' | 'socket';
+  readonly owner: Owner;
 }
 
-export type OwnedSet = ReadonlyMap<string, Owned>;
+export class OwnedSet {
+  readonly #kinds = new Map<Kind, NamedMap<Owned>>();
 
-export function keyOf(resource: {
-  readonly kind: Kind;
-  readonly namespace: string;
-  readonly name: string;
-}): string {
-  return `${resource.kind}/${resource.namespace}/${resource.name}`;
-}
-
-export function withApplied(current: OwnedSet, resources: readonly Resource[]): OwnedSet {
-  const next = new Map(current);
-  for (const resource of resources) {
-    const key = keyOf(resource);
-    const before = current.get(key);
-    const owner = before && same(before.resource, resource) ? before.owner : 'socket';
-    next.set(key, { resource, owner });
+  /** All of a kind. */
+  of<K extends Kind>(kind: K): ResourceOf<K>[] {
+    return [...this.#of(kind).values()].map(({ resource }) => resource as ResourceOf<K>);
   }
-  return next;
-}
 
-export function withFiles(current: OwnedSet, resources: readonly Resource[]): OwnedSet {
-  const next = new Map([...current].filter(([, { owner }]) => owner === 'socket'));
-  for (const resource of resources) next.set(keyOf(resource), { resource, owner: 'files' });
-  return next;
-}
+  count(kind: Kind): number {
+    return this.#of(kind).size;
+  }
 
-export function without(current: OwnedSet, key: string): OwnedSet {
-  const next = new Map(current);
-  next.delete(key);
-  return next;
-}
+  kinds(): Kind[] {
+    return [...this.#kinds.keys()];
+  }
 
-const same = (a: Resource, b: Resource): boolean => content(a) === content(b);
-const content = (r: Resource): string => JSON.stringify([r.labels, r.annotations, r.spec]);
+  get(kind: Kind, namespace: string, name: string): Resource | undefined {
+    return this.#of(kind).get(namespace, name)?.resource;
+  }
+
+  /** @param resources without duplicates */
+  applied(resources: readonly Resource[]): OwnedReplacement[] {
+    return resources.map((after) => {
+      const old = this.#find(after);
+      const owner = old && sameContent(old.resource, after) ? old.owner : 'socket';
+      return { before: old?.resource, after, owner };
+    });
+  }
+
+  /** @param resources without duplicates */
+  files(resources: readonly Resource[]): OwnedReplacement[] {
+    const replaced = new Set<Resource>();
+    const changes = resources.map((after): OwnedReplacement => {
+      const before = this.#find(after)?.resource;
+      if (before) replaced.add(before);
+      return { before, after, owner: 'files' };
+    });
+    for (const kind of this.#kinds.values()) {
+      for (const { resource, owner } of kind.values()) {
+        if (owner === 'files' && !replaced.has(resource))
+          changes.push({ before: resource, after: undefined, owner });
+      }
+    }
+    return changes;
+  }
+
+  commit(changes: readonly OwnedReplacement[]): void {
+    for (const { before, after, owner } of changes) {
+      const { kind, namespace, name } = (after ?? before)!;
+      if (after) this.#of(kind).set(namespace, name, { resource: after, owner });
+      else this.#of(kind).delete(namespace, name);
+    }
+  }
+
+  #find({ kind, namespace, name }: Resource): Owned | undefined {
+    return this.#of(kind).get(namespace, name);
+  }
+
+  #of(kind: Kind): NamedMap<Owned> {
+    let all = this.#kinds.get(kind);
+    if (!all) {
+      all = new NamedMap();
+      this.#kinds.set(kind, all);
+    }
+    return all;
+  }
+}

@@ -1,6 +1,6 @@
 /**
  * What the control plane tells the dataplane: compiled, checked, numeric. A transaction is a list of `Op`s,
- * applied between two bursts. Ids are chosen by the control plane and stay with their object while it lives.
+ * applied between bursts. Ids are chosen by the control plane and stay with their object while it lives.
  */
 
 /** An IP address as four big-endian words; IPv4 is ::ffff:a.b.c.d (0, 0, 0xffff, value). int32 each. */
@@ -126,5 +126,6 @@ export type Op =
   | { readonly op: 'remove-port'; readonly id: number }
   | { readonly op: 'peer'; readonly peer: PeerConfig }
   | { readonly op: 'remove-peer'; readonly id: number }
+  // Services travel as `service/record.ts`; these are for a few written by hand.
   | { readonly op: 'service'; readonly service: ServiceConfig }
   | { readonly op: 'remove-service'; readonly id: number };

@@ -4,8 +4,9 @@ import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
 import { isIpv4 } from '../fabric/networks.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
+import { RecordWriter, type ServiceBatch, tailWords } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
-import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig, ServiceConfig } from './config.ts';
+import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from './config.ts';
 import { Pipeline } from './pipeline.ts';
 import { Stale } from './stale.ts';
 
@@ -18,6 +19,15 @@ export class HalfApplied extends Error {
     super(`a change failed half-way: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
 }
+
+/**
+ * Words of service records put between two turns, about 50 µs: few at first, when the code is seldom used and slow,
+ * then up to twice as many each time.
+ */
+const FIRST_WORDS = 1024;
+const WORDS_PER_STEP = 16_384;
+/** A record costs as much as so many words. */
+const RECORD_COST = 128;
 
 /** Must what was learned from the port before be forgotten? */
 const isAnotherSource = (old: PortConfig, next: PortConfig): boolean =>
@@ -33,7 +43,6 @@ export class Dataplane {
   readonly networks = new Map<number, NetworkConfig>();
   readonly ports = new Map<number, PortConfig>();
   readonly peers = new Map<number, PeerConfig>();
-  readonly services = new Map<number, ServiceConfig>();
   private readonly stale: Stale;
 
   constructor(
@@ -54,20 +63,55 @@ export class Dataplane {
     return this.pipeline.turn();
   }
 
+  /** Applies one transaction at once; see `steps`. */
+  apply(ops: readonly Op[]): void {
+    for (const _ of this.steps(ops)) {
+    }
+  }
+
   /**
-   * Applies one transaction. The host comes first: it alone may fail (memory for the flow table), and then nothing
-   * has changed.
+   * Applies one transaction, a bounded step per `next()`, between which packets may pass. The first step does all that
+   * is no service; then each service port changes from one packet to the next; then what is stale goes.
+   * The host comes first: it alone may fail (memory for the flow table), and then nothing has changed.
+   * @param batch the services of the transaction; absent: those among `ops`
    * @throws RangeError as said; HalfApplied when the rest failed, which only a fault of the control plane can cause.
    */
-  apply(ops: readonly Op[]): void {
+  *steps(ops: readonly Op[], batch: ServiceBatch = servicesOf(ops)): Generator<void> {
     for (const op of ops) if (op.op === 'host') this.applyOne(op);
     try {
-      for (const op of ops) if (op.op !== 'host') this.applyOne(op);
-      this.rebuild();
-      this.stale.forget(this.now);
+      const others = ops.filter(({ op }) => op !== 'service' && op !== 'remove-service');
+      for (const op of others) if (op.op !== 'host') this.applyOne(op);
+      if (others.length > 0) this.rebuild();
+      if (batch.count + batch.removed.length > 0) yield* this.updateServices(batch);
     } catch (cause) {
       throw new HalfApplied(cause);
     }
+  }
+
+  /** Removals come last: an address that moves from one service to another is never nobody's. */
+  private *updateServices({ records, count, removed, ids }: ServiceBatch): Generator<void> {
+    const { services } = this.pipeline;
+    yield* services.grow(ids);
+    this.stale.begin();
+    let allowed = FIRST_WORDS;
+    let budget = allowed;
+    for (let i = 0, at = 0; i < count + removed.length; i++) {
+      budget -= RECORD_COST;
+      if (i < count) {
+        budget -= tailWords(records, at);
+        this.stale.setting(records, at);
+        at = services.put(records, at);
+      } else {
+        const id = removed[i - count]!;
+        this.stale.removing(id);
+        services.remove(id);
+      }
+      if (budget > 0) continue;
+      allowed = Math.min(allowed * 2, WORDS_PER_STEP);
+      budget = allowed;
+      yield;
+    }
+    yield* this.stale.forget(this);
   }
 
   private applyOne(op: Op): void {
@@ -93,12 +137,6 @@ export class Dataplane {
         break;
       case 'remove-peer':
         this.removePeer(op.id);
-        break;
-      case 'service':
-        this.setService(op.service);
-        break;
-      case 'remove-service':
-        this.removeService(op.id);
         break;
     }
   }
@@ -241,18 +279,14 @@ export class Dataplane {
     this.pipeline.locations.removePeer(id);
     this.peers.delete(id);
   }
+}
 
-  private setService(config: ServiceConfig): void {
-    this.stale.changed(config.id, this.services.get(config.id), config);
-    this.services.set(config.id, config);
-    this.pipeline.services.set(config);
+/** The services among ops, as a batch. */
+function servicesOf(ops: readonly Op[]): ServiceBatch {
+  const writer = new RecordWriter();
+  for (const op of ops) {
+    if (op.op === 'service') writer.add(op.service);
+    else if (op.op === 'remove-service') writer.remove(op.id);
   }
-
-  private removeService(id: number): void {
-    const config = this.services.get(id);
-    if (!config) return;
-    this.stale.changed(id, config, undefined);
-    this.services.delete(id);
-    this.pipeline.services.remove(id);
-  }
+  return writer.finish();
 }

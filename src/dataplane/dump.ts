@@ -4,7 +4,7 @@ import { UdpState } from '../conntrack/timeouts.ts';
 import { Word } from '../conntrack/tuple.ts';
 import { isPeer } from '../fabric/locations.ts';
 import { NeighborSource, NeighborState } from '../neigh/neighbors.ts';
-import { BACKEND_WORDS } from '../service/services.ts';
+import { BACKEND_WORDS } from '../service/record.ts';
 import { formatAddress, formatMac } from '../wire/address.ts';
 import { Protocol } from '../wire/ipv4.ts';
 import type { Dataplane } from './dataplane.ts';
@@ -118,8 +118,7 @@ function* dumpFlows({ pipeline, now }: Dataplane): Generator<FlowRow> {
       network: networks.names[scope >>> 8]!,
       protocol: (scope & 0xff) === Protocol.TCP ? 'tcp' : 'udp',
       client: end(original, Word.SOURCE_HIGH, Word.SOURCE, ports >>> 16),
-      service:
-        flows.generation[row] === services.generation[service] ? services.names[service]! : '(removed)',
+      service: flows.generation[row] === services.generation[service] ? services.name(service) : '(removed)',
       vip: end(original, Word.DESTINATION_HIGH, Word.DESTINATION, ports & 0xffff),
       backend: end(original + 1, Word.SOURCE_HIGH, Word.SOURCE, replyPorts >>> 16),
       hairpin: flows.hairpin[row] === 1,
@@ -151,7 +150,7 @@ function* dumpAffinities({ pipeline, now }: Dataplane): Generator<AffinityRow> {
     );
     const backend = formatAddress(b0!, b1!, b2!, b3!);
     yield {
-      service: services.names[service]!,
+      service: services.name(service),
       client: formatAddress(
         affinities.key(row, 2),
         affinities.key(row, 3),

@@ -1,5 +1,8 @@
 /** What main thread and dataplane worker say to each other. All cold: nothing here is per packet. */
+import type { ServiceBatch } from '../service/record.ts';
 import type { Op } from './config.ts';
+
+export type { ServiceBatch };
 
 /** Devices the worker must take over (before ops) or let go (after ops) in the same transaction. */
 export interface DeviceChanges {
@@ -20,6 +23,7 @@ export type ToWorker =
       readonly id: number;
       readonly devices: DeviceChanges;
       readonly ops: readonly Op[];
+      readonly services?: ServiceBatch;
     }
   | { readonly type: 'dump'; readonly id: number; readonly what: DumpKind }
   | { readonly type: 'stop' };

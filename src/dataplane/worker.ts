@@ -8,6 +8,7 @@ import { loadNative } from '../card/native.ts';
 import { NativeCard } from '../card/native-card.ts';
 import { Counters } from '../telemetry/counters.ts';
 import { formatMac } from '../wire/address.ts';
+import { VXLAN_BYTES } from '../wire/vxlan.ts';
 import { Dataplane, HalfApplied } from './dataplane.ts';
 import { dumpRows } from './dump.ts';
 import type { DataplaneEvent, DumpRow, FromWorker, ToWorker, WorkerInit } from './messages.ts';
@@ -22,6 +23,8 @@ const ROWS_PER_TURN = 64;
 /** Under load, look for events every 1024 turns. */
 const REPORT_MASK = 1023;
 
+type Apply = Extract<ToWorker, { type: 'apply' }>;
+
 const port = parentPort as MessagePort;
 const init = workerData as WorkerInit;
 const card = new NativeCard();
@@ -30,6 +33,8 @@ const dataplane = new Dataplane(card, new Counters(init.counters), init.seed);
 const { pipeline } = dataplane;
 let lastEvent = dataplane.now;
 let goneSeen = 0;
+/** Transactions under way, oldest first: one at a time, a step between two turns. */
+const transactions: { id: number; steps: Generator<void> }[] = [];
 /** Listings under way, oldest first. */
 const listings: { id: number; rows: ReturnType<typeof dumpRows> }[] = [];
 
@@ -40,34 +45,35 @@ function drainMessages(): boolean {
   for (let got = receiveMessageOnPort(port); got; got = receiveMessageOnPort(port)) {
     const message = got.message as ToWorker;
     if (message.type === 'stop') return false;
-    try {
-      handle(message);
-    } catch (error) {
-      if (error instanceof HalfApplied) throw error; // ends the process; the supervisor starts a whole one
-      say({
-        type: 'failed',
-        id: message.id,
-        message: error instanceof Error ? error.message : String(error),
-      });
-    }
+    if (message.type === 'dump') listings.push({ id: message.id, rows: dumpRows(dataplane, message.what) });
+    else transactions.push({ id: message.id, steps: transaction(message) });
   }
   return true;
 }
 
-function handle(message: Exclude<ToWorker, { type: 'stop' }>): void {
-  if (message.type === 'dump') {
-    listings.push({ id: message.id, rows: dumpRows(dataplane, message.what) });
-    return;
-  }
-  const { addTaps, addUnderlays, remove, removeIfGone = [] } = message.devices;
+/** Devices that come, the change, devices that go. */
+function* transaction({ devices: changes, ops, services }: Apply): Generator<void> {
+  const { addTaps, addUnderlays, remove, removeIfGone = [] } = changes;
   for (const device of removeIfGone) {
     if (devices[device] !== DeviceState.GONE) throw new Error(`device ${device} is not gone`);
   }
   for (const { device, fd } of addTaps) card.addTap(device, fd);
-  for (const { device, rx, tx } of addUnderlays) card.addUnderlay(device, rx, [...tx]);
-  dataplane.apply(message.ops);
+  for (const { device, rx, tx } of addUnderlays) card.addUnderlay(device, rx, [...tx], VXLAN_BYTES);
+  yield* dataplane.steps(ops, services);
   for (const device of [...remove, ...removeIfGone]) card.remove(device);
-  say({ type: 'applied', id: message.id });
+}
+
+/** The next step of the oldest transaction. */
+function advance(): void {
+  const { id, steps } = transactions[0]!;
+  try {
+    if (steps.next().done !== true) return;
+    say({ type: 'applied', id });
+  } catch (error) {
+    if (error instanceof HalfApplied) throw error; // ends the process; the supervisor starts a whole one
+    say({ type: 'failed', id, message: error instanceof Error ? error.message : String(error) });
+  }
+  transactions.shift();
 }
 
 /** Reports what the control plane should know of, at most once a second. */
@@ -102,7 +108,8 @@ function report(): void {
 
 const tell = (event: DataplaneEvent): void => say({ type: 'event', event });
 
-const isBusy = (empty: number): boolean => empty < EMPTY_POLLS || pipeline.isBehind || listings.length > 0;
+const isBusy = (empty: number): boolean =>
+  empty < EMPTY_POLLS || pipeline.isBehind || transactions.length > 0 || listings.length > 0;
 
 /** The next rows of the oldest listing. */
 function list(): void {
@@ -132,6 +139,7 @@ function run(): void {
       if (!drainMessages()) return;
       empty = 0;
     }
+    if (transactions.length > 0) advance();
     if (listings.length > 0) list();
     turns = (turns + 1) & REPORT_MASK;
     if (empty > 0 || turns === 0) report();

@@ -47,6 +47,7 @@ export class Inner {
     const l4 = packets.l4[slot]!;
     const protocol = packets.protocol[slot]!;
     if (l4 === 0 || (protocol !== Protocol.TCP && protocol !== Protocol.UDP)) return Drop.NONE;
+    if (packets.gsoSize[slot] !== 0) return Drop.NONE; // merged by the card, complete in every respect
     this.restorePartial(slot, l4, protocol);
     const isSuper = packets.length[slot]! - ETHERNET_BYTES > this.networks.mtu[network]!;
     return isSuper && protocol === Protocol.TCP ? this.restoreSuperFrame(slot, l4, network) : Drop.NONE;

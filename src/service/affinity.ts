@@ -2,7 +2,7 @@ import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
-import { BACKEND_WORDS } from './services.ts';
+import { BACKEND_WORDS } from './record.ts';
 
 /** Words of a key: network, service id, client address 0–3. */
 const KEY_WORDS = 6;
@@ -121,9 +121,10 @@ export class Affinities {
     this.rows.give(row);
   }
 
-  /** Forgets rows that are not kept; one pass over all, cold. */
-  forget(isKept: (row: number) => boolean): void {
-    for (let row = 0; row < this.rows.extent; row++) if (this.isUsed(row) && !isKept(row)) this.remove(row);
+  /** Forgets rows that are not kept, from one row to before another; cold. */
+  forget(isKept: (row: number) => boolean, from = 0, to = this.rows.extent): void {
+    const end = Math.min(to, this.rows.extent);
+    for (let row = from; row < end; row++) if (this.isUsed(row) && !isKept(row)) this.remove(row);
   }
 
   /** Removes rows older than any timeout can be, oldest first; so a stamp never wraps. */

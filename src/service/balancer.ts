@@ -1,5 +1,6 @@
 import type { Affinities } from './affinity.ts';
-import { BACKEND_WORDS, type Services } from './services.ts';
+import { BACKEND_WORDS } from './record.ts';
+import type { Services } from './services.ts';
 
 /**
  * The backend a client's affinity names (S26, S27).
@@ -17,20 +18,22 @@ export function affineBackend(
   if (timeout === 0) return -1;
   const row = affinities.find(network, service, 0, 0, 0xffff, client);
   if (row < 0 || ((now - affinities.stamp[row]!) | 0) >= timeout) return -1;
-  return indexOf(services.backends[service]!, affinities.backend, row * BACKEND_WORDS);
+  return indexOf(services, service, affinities.backend, row * BACKEND_WORDS);
 }
 
-/** Index of the backend at `at` of `from` among `backends`, or −1. */
-export function indexOf(backends: Int32Array, from: Int32Array, at: number): number {
-  for (let i = 0; i < backends.length; i += BACKEND_WORDS) {
+/** Index of the backend at `at` of `from` among those of a service, or −1. */
+function indexOf(services: Services, service: number, from: Int32Array, at: number): number {
+  const words = services.backends(service);
+  const count = services.size[service]!;
+  for (let index = 0, to = services.first(service); index < count; index++, to += BACKEND_WORDS) {
     if (
-      backends[i + 3] === from[at + 3] &&
-      backends[i + 4] === from[at + 4] &&
-      backends[i + 2] === from[at + 2] &&
-      backends[i + 1] === from[at + 1] &&
-      backends[i] === from[at]
+      words[to + 3] === from[at + 3] &&
+      words[to + 4] === from[at + 4] &&
+      words[to + 2] === from[at + 2] &&
+      words[to + 1] === from[at + 1] &&
+      words[to] === from[at]
     ) {
-      return i / BACKEND_WORDS;
+      return index;
     }
   }
   return -1;

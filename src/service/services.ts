@@ -1,81 +1,144 @@
 import type { ServiceConfig } from '../dataplane/config.ts';
-import { finish, Hasher } from '../table/hash.ts';
+import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
+import { int32, uint8 } from '../table/memory.ts';
+import { Segments } from '../table/segments.ts';
+import { ADDRESS_WORDS, BACKEND_WORDS, Field, NONE_SERVES, RecordWriter, tailWords } from './record.ts';
+import { VipSet } from './vip-set.ts';
 
-/** Words per backend: address 0–3, port. */
-export const BACKEND_WORDS = 5;
 const FIRST_CAPACITY = 1024;
+const KEY_WORDS = 5;
+/** Ids moved between two turns while the table grows: about 100 µs. */
+const IDS_PER_STEP = 1024;
+
+/** Whether an id is in use, and whether its address still is its own. */
+const enum State {
+  FREE = 0,
+  LINKED = 1,
+  /** Another service port took its address within the same transaction. */
+  DISPLACED = 2,
+}
 
 /**
  * Service ports: (VIP, protocol, port) → service id, and per service its backends and round-robin index.
  * The cost of a lookup does not grow with the number of services or backends (S25).
- * Rows are indexed by ServiceConfig.id; `generation` counts how often an id was removed, so that a flow can tell
- * whether its service is still the one it was made for.
+ *
+ *   id    key (VIP 0–3, protocol << 16 | port) · affinity (ms) · next (round robin) · generation
+ *         size: backends · run: where in `segments` its backends, other serving addresses and name lie (`record.ts`)
+ *
+ * `generation` counts how often an id was removed, so that a flow can tell whether its service is still the one it
+ * was made for. Nothing here is an object per service: a hundred thousand of them leave no work for a collector.
  */
 export class Services {
   count = 0;
-  private capacity = FIRST_CAPACITY;
+  capacity = FIRST_CAPACITY;
+  affinity = int32(FIRST_CAPACITY);
+  next = int32(FIRST_CAPACITY);
+  generation = int32(FIRST_CAPACITY);
+  /** Number of backends. */
+  size = int32(FIRST_CAPACITY);
+  private state = uint8(FIRST_CAPACITY);
+  private keys = int32(FIRST_CAPACITY * KEY_WORDS);
+  private run = int32(FIRST_CAPACITY);
+  private others = int32(FIRST_CAPACITY);
+  private nameBytes = int32(FIRST_CAPACITY);
   private index = new HashIndex(FIRST_CAPACITY);
-  /** [id × 5]: VIP words 0–3, protocol << 16 | port; protocol 0 = unused id. */
-  private keys = new Int32Array(FIRST_CAPACITY * 5);
-  affinity = new Int32Array(FIRST_CAPACITY);
-  next = new Int32Array(FIRST_CAPACITY);
-  generation = new Int32Array(FIRST_CAPACITY);
-  readonly names: string[] = [];
-  /** [id][n × BACKEND_WORDS] */
-  readonly backends: Int32Array[] = [];
-  /** [id][n × 4]: addresses of serving endpoints. */
-  private readonly serving: Int32Array[] = [];
-  /** Every VIP in use → number of service ports on it; to know an undefined port from a foreign address (S15). */
-  private readonly vips = new VipSet();
-
+  /** Every IPv4 VIP in use; to know an undefined port from a foreign address (S15). */
+  private vips = new VipSet(FIRST_CAPACITY);
+  private readonly segments = new Segments();
   private readonly hasher: Hasher;
 
   constructor(seed: number) {
     this.hasher = new Hasher(seed);
   }
 
+  /** One service port, whole. */
   set(config: ServiceConfig): void {
-    if (config.id >= this.capacity) this.grow(config.id + 1);
-    if (this.keys[config.id * 5 + 4] !== 0) this.unlink(config.id);
-    const key = config.id * 5;
-    this.keys.set(config.vip, key);
-    this.keys[key + 4] = (config.protocol << 16) | config.port;
-    this.index.insert(
-      this.hash(config.vip[0], config.vip[1], config.vip[2], config.vip[3], this.keys[key + 4]!),
-      config.id,
+    const writer = new RecordWriter();
+    writer.add(config);
+    const { records, ids } = writer.finish();
+    for (const _ of this.grow(ids)) {
+    }
+    this.put(records, 0);
+  }
+
+  /**
+   * Sets the service port of the record at `at`; its id is below `capacity`. From one packet to the next it is
+   * another. An address that another id has is taken over.
+   * @returns where the next record begins
+   */
+  put(records: Int32Array, at: number): number {
+    const id = records[at + Field.ID]!;
+    const key = id * KEY_WORDS;
+    const { keys } = this;
+    if (this.state[id] === State.FREE) this.count++;
+    else this.release(id);
+    if (this.state[id] === State.LINKED) this.unlink(id);
+    const vip = at + Field.VIP;
+    const last = records[at + Field.PORT]!;
+    const owner = this.find(
+      records[vip]!,
+      records[vip + 1]!,
+      records[vip + 2]!,
+      records[vip + 3]!,
+      last >>> 16,
+      last & 0xffff,
     );
-    this.vips.add(config.vip);
-    this.count++;
-    this.affinity[config.id] = config.affinity;
-    this.names[config.id] = config.name;
-    this.backends[config.id] = Int32Array.from(config.backends.flatMap((b) => [...b.address, b.port]));
-    this.serving[config.id] = Int32Array.from(
-      (config.serving ?? config.backends.map((b) => b.address)).flat(),
-    );
+    if (owner >= 0) {
+      this.unlink(owner);
+      this.state[owner] = State.DISPLACED;
+    }
+    for (let i = 0; i < KEY_WORDS; i++) keys[key + i] = records[vip + i]!;
+    this.index.insert(this.hashOf(id), id);
+    if (this.isV4(id)) this.vips.add(keys[key + 3]!);
+    this.state[id] = State.LINKED;
+
+    const size = records[at + Field.BACKENDS]!;
+    this.affinity[id] = records[at + Field.AFFINITY]!;
+    this.size[id] = size;
+    this.others[id] = records[at + Field.OTHERS]!;
+    this.nameBytes[id] = records[at + Field.NAME_BYTES]!;
     // S24: the index survives a change of backends, modulo their number.
-    this.next[config.id] = config.backends.length === 0 ? 0 : this.next[config.id]! % config.backends.length;
+    this.next[id] = size === 0 ? 0 : this.next[id]! % size;
+    const from = at + Field.HEAD;
+    const length = tailWords(records, at);
+    if (length > 0) {
+      const run = this.segments.take(length);
+      const words = this.segments.words(run);
+      const to = this.segments.offset(run);
+      for (let i = 0; i < length; i++) words[to + i] = records[from + i]!;
+      this.run[id] = run;
+    }
+    return from + length;
   }
 
   remove(id: number): void {
-    if (id >= this.capacity || this.keys[id * 5 + 4] === 0) return;
-    this.unlink(id);
-    this.generation[id]!++;
+    if (!this.has(id)) return;
+    if (this.state[id] === State.LINKED) this.unlink(id);
+    this.release(id);
+    this.state[id] = State.FREE;
+    this.size[id] = 0;
+    this.others[id] = NONE_SERVES;
+    this.nameBytes[id] = 0;
     this.next[id] = 0;
-    this.backends[id] = new Int32Array(0);
-    this.serving[id] = new Int32Array(0);
+    this.generation[id]!++;
+    this.count--;
+  }
+
+  has(id: number): boolean {
+    return id < this.capacity && this.state[id] !== State.FREE;
   }
 
   /** @returns a service id, or −1. */
   find(w0: number, w1: number, w2: number, w3: number, protocol: number, port: number): number {
     const { keys } = this;
     const last = (protocol << 16) | port;
-    const hash = this.hash(w0, w1, w2, w3, last);
+    const hash = this.hasher.of5(w0, w1, w2, w3, last);
     const { slots, hashes, mask } = this.index;
     for (let at = hash & mask; ; at = (at + 1) & mask) {
       const id = slots[at]! - 1;
       if (id < 0) return -1;
-      const key = id * 5;
+      const key = id * KEY_WORDS;
       if (
         hashes[at] === hash &&
         keys[key + 3] === w3 &&
@@ -90,7 +153,29 @@ export class Services {
   }
 
   isVip4(address: number): boolean {
-    return this.vips.has4(address);
+    return this.vips.has(address);
+  }
+
+  /** Word of a service port's key: VIP 0–3, then protocol << 16 | port. */
+  key(id: number, word: number): number {
+    return this.keys[id * KEY_WORDS + word]!;
+  }
+
+  /** The words its backends lie in, the first at `first(id)`. */
+  backends(id: number): Int32Array {
+    return this.segments.words(this.run[id]!);
+  }
+
+  first(id: number): number {
+    return this.segments.offset(this.run[id]!);
+  }
+
+  /** "namespace/name:port"; for listings. */
+  name(id: number): string {
+    const length = this.nameBytes[id]!;
+    if (length === 0) return '';
+    const at = this.first(id) + this.size[id]! * BACKEND_WORDS + this.otherCount(id) * ADDRESS_WORDS;
+    return new TextDecoder().decode(new Uint8Array(this.backends(id).buffer, at * 4, length));
   }
 
   /**
@@ -98,136 +183,97 @@ export class Services {
    * now (S31, S33). A service without any serving endpoint keeps its flows (S32).
    */
   serves(id: number, w0: number, w1: number, w2: number, w3: number, port: number): boolean {
-    const serving = this.serving[id]!;
-    if (serving.length === 0 || this.hasBackend(id, w0, w1, w2, w3, port)) return true;
-    const backends = this.backends[id]!;
-    for (let i = 0; i < backends.length; i += BACKEND_WORDS) {
-      if (backends[i + 3] === w3 && backends[i + 2] === w2 && backends[i + 1] === w1 && backends[i] === w0)
-        return false;
+    if (this.others[id] === NONE_SERVES || this.hasBackend(id, w0, w1, w2, w3, port)) return true;
+    const words = this.backends(id);
+    let at = this.first(id);
+    for (let i = this.size[id]!; i > 0; i--, at += BACKEND_WORDS) {
+      if (isAddress(words, at, w0, w1, w2, w3)) return false;
     }
-    for (let i = 0; i < serving.length; i += 4) {
-      if (serving[i + 3] === w3 && serving[i + 2] === w2 && serving[i + 1] === w1 && serving[i] === w0)
-        return true;
+    for (let i = this.otherCount(id); i > 0; i--, at += ADDRESS_WORDS) {
+      if (isAddress(words, at, w0, w1, w2, w3)) return true;
     }
     return false;
   }
 
   /** Does the service have this backend? */
   hasBackend(id: number, w0: number, w1: number, w2: number, w3: number, port: number): boolean {
-    const backends = this.backends[id]!;
-    for (let i = 0; i < backends.length; i += BACKEND_WORDS) {
-      if (backends[i + 3] !== w3 || backends[i + 4] !== port) continue;
-      if (backends[i + 2] === w2 && backends[i + 1] === w1 && backends[i] === w0) return true;
+    if (this.size[id] === 0) return false;
+    const words = this.backends(id);
+    let at = this.first(id);
+    for (let i = this.size[id]!; i > 0; i--, at += BACKEND_WORDS) {
+      if (words[at + 4] === port && isAddress(words, at, w0, w1, w2, w3)) return true;
     }
     return false;
+  }
+
+  /**
+   * Makes room for ids below `needed`, a step per `next()`; packets may pass between steps, changes may not.
+   * Everything keeps its place. What is in use stays in use until the last step, which swaps.
+   */
+  *grow(needed: number): Generator<void> {
+    let capacity = this.capacity;
+    while (capacity < needed) capacity *= 2;
+    if (capacity === this.capacity) return;
+    const index = new HashIndex(capacity);
+    const vips = new VipSet(capacity);
+    const next = int32(capacity);
+    const state = uint8(capacity);
+    const wide = (words: number) => int32(capacity * words);
+    const columns = {
+      keys: wide(KEY_WORDS),
+      affinity: wide(1),
+      generation: wide(1),
+      size: wide(1),
+      run: wide(1),
+      others: wide(1),
+      nameBytes: wide(1),
+    };
+    for (let id = 0; id < this.capacity; id++) {
+      if (id % IDS_PER_STEP === 0) yield;
+      for (let i = 0; i < KEY_WORDS; i++) columns.keys[id * KEY_WORDS + i] = this.keys[id * KEY_WORDS + i]!;
+      columns.affinity[id] = this.affinity[id]!;
+      columns.generation[id] = this.generation[id]!;
+      columns.size[id] = this.size[id]!;
+      columns.run[id] = this.run[id]!;
+      columns.others[id] = this.others[id]!;
+      columns.nameBytes[id] = this.nameBytes[id]!;
+      state[id] = this.state[id]!;
+      if (state[id] !== State.LINKED) continue;
+      index.insert(this.hashOf(id), id);
+      if (this.isV4(id)) vips.add(this.keys[id * KEY_WORDS + 3]!);
+    }
+    yield;
+    next.set(this.next); // last: packets move it
+    Object.assign(this, columns, { index, vips, next, state, capacity });
+  }
+
+  /** Gives back what belongs to the old state of an id. */
+  private release(id: number): void {
+    const length =
+      this.size[id]! * BACKEND_WORDS + this.otherCount(id) * ADDRESS_WORDS + ((this.nameBytes[id]! + 3) >> 2);
+    if (length > 0) this.segments.give(this.run[id]!, length);
   }
 
   private unlink(id: number): void {
-    const key = id * 5;
-    const { keys } = this;
-    this.index.remove(
-      this.hash(keys[key]!, keys[key + 1]!, keys[key + 2]!, keys[key + 3]!, keys[key + 4]!),
-      id,
-    );
-    this.vips.delete([keys[key]!, keys[key + 1]!, keys[key + 2]!, keys[key + 3]!]);
-    keys[key + 4] = 0;
-    this.count--;
+    this.index.remove(this.hashOf(id), id);
+    if (this.isV4(id)) this.vips.remove(this.keys[id * KEY_WORDS + 3]!);
   }
 
-  private hash(w0: number, w1: number, w2: number, w3: number, last: number): number {
-    return this.hasher.of5(w0, w1, w2, w3, last);
+  private otherCount(id: number): number {
+    return Math.max(0, this.others[id]!);
   }
 
-  /** Doubling, on the control path only; everything keeps its place. */
-  private grow(needed: number): void {
-    const old = this.capacity;
-    while (this.capacity < needed) this.capacity *= 2;
-    const widen = (from: Int32Array, words: number) => {
-      const to = new Int32Array(this.capacity * words);
-      to.set(from);
-      return to;
-    };
-    this.keys = widen(this.keys, 5);
-    this.affinity = widen(this.affinity, 1);
-    this.next = widen(this.next, 1);
-    this.generation = widen(this.generation, 1);
-    this.index = new HashIndex(this.capacity);
+  private isV4(id: number): boolean {
+    const key = id * KEY_WORDS;
+    return this.keys[key + 2] === 0xffff && this.keys[key] === 0 && this.keys[key + 1] === 0;
+  }
+
+  private hashOf(id: number): number {
+    const key = id * KEY_WORDS;
     const { keys } = this;
-    for (let id = 0; id < old; id++) {
-      const key = id * 5;
-      if (keys[key + 4] === 0) continue;
-      this.index.insert(
-        this.hash(keys[key]!, keys[key + 1]!, keys[key + 2]!, keys[key + 3]!, keys[key + 4]!),
-        id,
-      );
-    }
+    return this.hasher.of5(keys[key]!, keys[key + 1]!, keys[key + 2]!, keys[key + 3]!, keys[key + 4]!);
   }
 }
 
-/** Addresses with a count each. Only its IPv4 members are asked for on the packet path. */
-class VipSet {
-  private readonly uses = new Map<string, number>();
-  /** Open-addressed set of IPv4 members, rebuilt on change when it must grow; 0 marks an empty place. */
-  private members = new Int32Array(64);
-  private count = 0;
-
-  add(words: readonly number[]): void {
-    const key = words.join();
-    const uses = this.uses.get(key) ?? 0;
-    this.uses.set(key, uses + 1);
-    if (uses > 0 || words[2] !== 0xffff) return;
-    if (++this.count * 2 > this.members.length) this.rebuild(this.members.length * 2);
-    else this.insert(words[3]!);
-  }
-
-  delete(words: readonly number[]): void {
-    const key = words.join();
-    const uses = this.uses.get(key)! - 1;
-    if (uses > 0) {
-      this.uses.set(key, uses);
-      return;
-    }
-    this.uses.delete(key);
-    if (words[2] !== 0xffff) return;
-    this.count--;
-    this.erase(words[3]!);
-  }
-
-  has4(address: number): boolean {
-    const { members } = this;
-    const mask = members.length - 1;
-    for (let at = finish(address) & mask; members[at] !== 0; at = (at + 1) & mask) {
-      if (members[at] === address) return true;
-    }
-    return false;
-  }
-
-  private insert(address: number): void {
-    const mask = this.members.length - 1;
-    let at = finish(address) & mask;
-    while (this.members[at] !== 0) at = (at + 1) & mask;
-    this.members[at] = address;
-  }
-
-  private erase(address: number): void {
-    const { members } = this;
-    const mask = members.length - 1;
-    let hole = finish(address) & mask;
-    while (members[hole] !== address) hole = (hole + 1) & mask;
-    for (let at = (hole + 1) & mask; members[at] !== 0; at = (at + 1) & mask) {
-      if (((at - finish(members[at]!)) & mask) >= ((at - hole) & mask)) {
-        members[hole] = members[at]!;
-        hole = at;
-      }
-    }
-    members[hole] = 0;
-  }
-
-  private rebuild(size: number): void {
-    this.members = new Int32Array(size);
-    for (const key of this.uses.keys()) {
-      const words = key.split(',');
-      if (words[2] === '65535') this.insert(Number(words[3]));
-    }
-  }
-}
+const isAddress = (words: Int32Array, at: number, w0: number, w1: number, w2: number, w3: number): boolean =>
+  words[at + 3] === w3 && words[at + 2] === w2 && words[at + 1] === w1 && words[at] === w0;

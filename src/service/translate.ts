@@ -13,8 +13,9 @@ import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import type { Affinities } from './affinity.ts';
 import { affineBackend } from './balancer.ts';
+import { BACKEND_WORDS } from './record.ts';
 import { End, rewrite4 } from './rewrite.ts';
-import { BACKEND_WORDS, type Services } from './services.ts';
+import type { Services } from './services.ts';
 
 /** What `firstFit` answers when there is none. */
 const NO_ROUTE = -1;
@@ -202,7 +203,7 @@ export class Translate implements Restorer {
     if (service < 0) {
       return services.isVip4(address) ? this.reject(slot, protocol, Drop.NO_SUCH_SERVICE_PORT, now) : true;
     }
-    if (services.backends[service]!.length === 0) return this.reject(slot, protocol, Drop.NO_ENDPOINT, now);
+    if (services.size[service] === 0) return this.reject(slot, protocol, Drop.NO_ENDPOINT, now);
     if (protocol === Protocol.TCP) {
       const flags = packets.view.getUint8(packets.l4[slot]! + Tcp.FLAGS);
       if ((flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) !== TcpFlag.SYN) {
@@ -222,11 +223,12 @@ export class Translate implements Restorer {
     const { packets, flows, services, affinities, tuple } = this;
     const network = packets.network[slot]!;
     const client = tuple[Word.SOURCE]!;
-    const backends = services.backends[service]!;
-    const count = backends.length / BACKEND_WORDS;
+    const backends = services.backends(service);
+    const base = services.first(service);
+    const count = services.size[service]!;
     const affine = affineBackend(services, affinities, service, network, client, now);
     const first = affine >= 0 ? affine : services.next[service]! % count;
-    const index = this.firstFit(network, backends, first, now);
+    const index = this.firstFit(network, backends, base, count, first, now);
     if (index < 0) {
       if (index === NO_ROUTE) this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
       packets.drop(slot, index === NO_ROUTE ? Drop.NO_ROUTE : Drop.FLOW_CLASH);
@@ -242,14 +244,15 @@ export class Translate implements Restorer {
     if (affine < 0) services.next[service] = index + 1 === count ? 0 : index + 1; // S24
     flows.service[row] = service;
     flows.generation[row] = services.generation[service]!;
-    flows.hairpin[row] = backends[index * BACKEND_WORDS + 3] === client ? 1 : 0;
+    flows.hairpin[row] = backends[base + index * BACKEND_WORDS + 3] === client ? 1 : 0;
     if (protocol === Protocol.TCP) {
       const sequence = packets.view.getInt32(packets.l4[slot]! + Tcp.SEQUENCE);
       flows.acked[row * 2 + REPLY] = (sequence + 1) | 0;
     }
     // A clash sends this one flow elsewhere; the client's affinity stays where it is.
     if (services.affinity[service] !== 0 && (affine < 0 || affine === index)) {
-      affinities.remember(network, service, 0, 0, 0xffff, client, backends, index * BACKEND_WORDS, now);
+      const at = base + index * BACKEND_WORDS;
+      affinities.remember(network, service, 0, 0, 0xffff, client, backends, at, now);
     }
     return row;
   }
@@ -258,11 +261,17 @@ export class Translate implements Restorer {
    * From `first` on, the first backend this client can reach by a tuple of its own; `reply` is filled for it.
    * @returns its index, NO_ROUTE when none is in the client's network, CLASH when every tuple is taken.
    */
-  private firstFit(network: number, backends: Int32Array, first: number, now: number): number {
-    const count = backends.length / BACKEND_WORDS;
+  private firstFit(
+    network: number,
+    backends: Int32Array,
+    base: number,
+    count: number,
+    first: number,
+    now: number,
+  ): number {
     let failure = NO_ROUTE;
     for (let tries = 0, index = first; tries < count; tries++) {
-      const at = index * BACKEND_WORDS;
+      const at = base + index * BACKEND_WORDS;
       if (this.networks.subnet4(network, backends[at + 3]!) >= 0) {
         if (this.fitReply(network, backends, at, now)) return index;
         failure = CLASH;

@@ -1,3 +1,5 @@
+import { int32 } from './memory.ts';
+
 /**
  * Open-addressing index from a hash to row numbers; the rows and their keys live with the caller.
  *
@@ -25,8 +27,8 @@ export class HashIndex {
   constructor(capacity: number) {
     const size = 1 << (32 - Math.clz32(Math.max(capacity, 4) * 2 - 1));
     this.mask = size - 1;
-    this.slots = new Int32Array(size);
-    this.hashes = new Int32Array(size);
+    this.slots = int32(size);
+    this.hashes = int32(size);
   }
 
   insert(hash: number, row: number): void {

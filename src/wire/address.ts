@@ -42,6 +42,8 @@ const MAPPED = 0xffff;
 
 /** Leading zeros are decimal: "010.0.0.1" is 10.0.0.1. @throws AddressError */
 export function parseIPv4(text: string): ParsedAddress {
+  const value = canonicalIPv4(text);
+  if (value !== null) return { family: 4, words: [0, 0, MAPPED, value], text, leadingZeros: false };
   const plain = text.replace(/(^|\.)0+(?=\d)/g, '$1');
   try {
     if (!/^[\d.]+$/.test(text)) throw new AddressError();
@@ -51,6 +53,31 @@ export function parseIPv4(text: string): ParsedAddress {
   } catch {
     throw new AddressError(`${quote(text)} is not an IPv4 address`);
   }
+}
+
+/** The usual form at once, as int32; null for whatever else. */
+function canonicalIPv4(text: string): number | null {
+  const { length } = text;
+  let value = 0;
+  let byte = 0;
+  let digits = 0;
+  let dots = 0;
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x2e) {
+      if (digits === 0) return null;
+      value = (value << 8) | byte;
+      dots++;
+      byte = 0;
+      digits = 0;
+      continue;
+    }
+    if (code < 0x30 || code > 0x39 || (digits > 0 && byte === 0)) return null;
+    byte = byte * 10 + code - 0x30;
+    digits++;
+    if (byte > 255) return null;
+  }
+  return dots === 3 && digits > 0 ? (value << 8) | byte : null;
 }
 
 /** IPv4-mapped addresses and zones (%eth0) are refused. @throws AddressError */

@@ -21,6 +21,7 @@ export interface FrameSpec {
   partial?: boolean;
   source?: string;
   destination?: string;
+  sourcePort?: number;
 }
 
 export interface Built {
@@ -92,7 +93,7 @@ export function build(spec: FrameSpec): Built {
     pseudo = sum(bytes, l3 + 12, l3 + 20);
   }
 
-  view.setUint16(l4, 40_000);
+  view.setUint16(l4, spec.sourcePort ?? 40_000);
   view.setUint16(l4 + 2, 5001);
   const field = l4 + (spec.protocol === 'tcp' ? 16 : 6);
   if (spec.protocol === 'tcp') {
@@ -122,6 +123,13 @@ export function pattern(length: number, seed = 1): Uint8Array {
   return bytes;
 }
 
+/** A frame of an experimental EtherType (IEEE 802 local), which nothing merges. */
+export const apart = (length: number): Uint8Array => {
+  const bytes = pattern(length);
+  bytes.set([...mac(2), ...mac(1), 0x88, 0xb5]);
+  return bytes;
+};
+
 /** The frames a super-frame stands for, each built from scratch. */
 export function segments(spec: FrameSpec, size: number): Uint8Array[] {
   const count = Math.max(1, Math.ceil(spec.payload.length / size));
@@ -137,5 +145,67 @@ export function segments(spec: FrameSpec, size: number): Uint8Array[] {
       id: (spec.id ?? 0) + i,
       flags,
     }).bytes;
+  });
+}
+
+/** Where things are in an untagged TCP or UDP frame without IP options, read from the frame itself. */
+export function parse(frame: Uint8Array) {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+  const v6 = view.getUint16(12) === 0x86dd;
+  const l4 = v6 ? 54 : 34;
+  const tcp = frame[v6 ? 20 : 23] === 6;
+  return {
+    view,
+    v6,
+    tcp,
+    l4,
+    field: l4 + (tcp ? 16 : 6),
+    headers: l4 + (tcp ? (frame[l4 + 12] >> 4) * 4 : 8),
+    /** Of the packet, without what pads the frame. */
+    end: 14 + (v6 ? 40 + view.getUint16(18) : view.getUint16(16)),
+    df: !v6 && (frame[20] & 0x40) !== 0,
+  };
+}
+
+/** The sum of the pseudo-header, which a partial checksum field holds. */
+export function pseudoSum(frame: Uint8Array): number {
+  const { v6, tcp, l4, end } = parse(frame);
+  return fold(sum(frame, v6 ? 22 : 26, l4) + (tcp ? 6 : 17) + end - l4);
+}
+
+/** Makes every checksum right, in place. */
+export function resum(frame: Uint8Array): Uint8Array {
+  const { view, v6, tcp, l4, field, end } = parse(frame);
+  if (!v6) {
+    view.setUint16(24, 0);
+    view.setUint16(24, 0xffff - sum(frame, 14, 34));
+  }
+  view.setUint16(field, 0);
+  const value = 0xffff - fold(pseudoSum(frame) + sum(frame, l4, end));
+  view.setUint16(field, value === 0 && !tcp ? 0xffff : value);
+  return frame;
+}
+
+/** What a NIC makes of a super-frame, from nothing but its bytes and its segment size. */
+export function split(frame: Uint8Array, size: number): Uint8Array[] {
+  const { v6, tcp, l4, headers, end } = parse(frame);
+  const count = Math.ceil((end - headers) / size);
+  return Array.from({ length: count }, (_, i) => {
+    const payload = frame.subarray(headers + i * size, Math.min(headers + (i + 1) * size, end));
+    const bytes = Uint8Array.of(...frame.subarray(0, headers), ...payload);
+    const view = new DataView(bytes.buffer);
+    if (v6) {
+      view.setUint16(18, bytes.length - 54);
+    } else {
+      view.setUint16(16, bytes.length - 14);
+      view.setUint16(18, view.getUint16(18) + i);
+    }
+    if (tcp) {
+      view.setUint32(l4 + 4, view.getUint32(l4 + 4) + i * size);
+      if (i < count - 1) bytes[l4 + 13] &= ~(FIN | PSH);
+    } else {
+      view.setUint16(l4 + 4, bytes.length - l4);
+    }
+    return resum(bytes);
   });
 }

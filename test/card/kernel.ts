@@ -85,15 +85,19 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Opens an underlay on a free port and adds it as `device`. */
+/**
+ * Opens an underlay on a free port and adds it as `device`.
+ * @param prefix where the card looks for frames; 0 keeps it from recognising, hence merging, VXLAN's.
+ */
 export async function addUnderlay(
-  card: { addUnderlay(device: number, rx: number, tx: number[]): void },
+  card: { addUnderlay(device: number, rx: number, tx: number[], prefix: number): void },
   device: number,
   change: Partial<UnderlayOptions> = {},
+  prefix = 8,
 ): Promise<{ port: number; descriptors: number[] }> {
   const port = await freePort();
   const { rx, tx } = loadNative().openUnderlay(underlay(port, change));
-  card.addUnderlay(device, rx, tx);
+  card.addUnderlay(device, rx, tx, prefix);
   return { port, descriptors: [rx, ...tx] };
 }
 

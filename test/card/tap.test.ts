@@ -4,10 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Control, DeviceState, Fault, Gso, HEADROOM, SLOT_BYTES, TxStatus } from '../../src/card/layout.ts';
+import {
+  BURST,
+  Control,
+  DeviceState,
+  Fault,
+  Gso,
+  HEADROOM,
+  SLOT_BYTES,
+  TxStatus,
+} from '../../src/card/layout.ts';
 import { loadNative } from '../../src/card/native.ts';
 import { NativeCard } from '../../src/card/native-card.ts';
-import { build, type FrameSpec, hex, pattern } from './frames.ts';
+import { apart, build, type FrameSpec, hex, pattern } from './frames.ts';
 import {
   addUnderlay,
   drain,
@@ -348,20 +357,20 @@ describe.skipIf(!kernel)('frames through TAPs', () => {
 
   test('devices take turns: a flooded TAP does not delay a quiet one', () => {
     const m = card.memory;
-    const noise = put(card, build({ v6: false, protocol: 'udp', payload: pattern(64) }).bytes);
-    for (let i = 0; i < 300; i++) queue(card, noise, { device: 0 });
+    const noise = put(card, apart(64));
+    for (let i = 0; i < 400; i++) queue(card, noise, { device: 0 });
     queue(card, noise, { device: 1 });
     card.flush();
     const n = card.poll();
-    expect(n).toBe(64);
+    expect(n).toBe(BURST);
     const devices = [...m.rx.subarray(0, n)].map((s) => m.device[s]);
     expect(devices.indexOf(0), 'the quiet device is in the first burst').toBeGreaterThanOrEqual(0);
-    expect(devices.filter((d) => d === 1).length).toBe(63);
+    expect(devices.filter((d) => d === 1).length).toBe(BURST - 1);
   });
 
   test('an exhausted arena pauses reception without loss or spinning', () => {
     const m = card.memory;
-    const noise = put(card, build({ v6: false, protocol: 'udp', payload: pattern(64) }).bytes);
+    const noise = put(card, apart(64));
     for (let i = 0; i < 10; i++) queue(card, noise, { device: 0 });
     card.flush();
     const free = m.control[Control.FREE_COUNT];
@@ -504,7 +513,8 @@ describe.skipIf(!kernel)('underlay datagrams on the wire', () => {
       const status = df ? TxStatus.TOO_BIG : TxStatus.SENT;
       expect(send(card, put(card, pattern(1400)), { device: 1 })).toBe(status);
       expect(send(card, put(card, bytes, offload), { device: 1 })).toBe(status);
-      expect(sent(7).length).toBe(df ? 0 : 7);
+      // Of the three segments only the last, shorter one fits the path.
+      expect(sent(7).length).toBe(df ? 1 : 7);
       card.remove(1);
       for (const fd of descriptors) native.close(fd);
       descriptors = [];

@@ -5,7 +5,7 @@ import { assignIds } from '../../src/control/ids.ts';
 import { mtuWarnings } from '../../src/control/mtu.ts';
 import type { Facts, Generation } from '../../src/control/types.ts';
 import { formatMac, formatWords } from '../../src/wire/address.ts';
-import { blue, ETHERNET, host, network, peer, port, resources, service } from './fixture.ts';
+import { blue, ETHERNET, host, network, peer, port, resources } from './fixture.ts';
 
 const beta = peer('beta', { addresses: ['192.0.2.2'] });
 const generation = (...documents: readonly object[]) =>
@@ -184,14 +184,7 @@ describe('ids', () => {
   const devices = (g: Generation) => [...g.underlays, ...g.ports.map((p) => p.config)].map((d) => d.device);
 
   it('M5: do not depend on the order of documents', () => {
-    const documents = [
-      host(),
-      blue(),
-      beta,
-      web('a'),
-      web('b'),
-      service('s', { clusterIP: '10.96.0.1', ports: [{ port: 1 }] }),
-    ];
+    const documents = [host(), blue(), beta, web('a'), web('b')];
     expect(compile(resources(...documents.toReversed()), ETHERNET, null)).toEqual(
       compile(resources(...documents), ETHERNET, null),
     );

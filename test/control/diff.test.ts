@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compile } from '../../src/control/compile.ts';
-import { changesOf, diff } from '../../src/control/diff.ts';
+import { actionOf, diff } from '../../src/control/diff.ts';
 import type { Generation, Plan } from '../../src/control/types.ts';
-import { blue, ETHERNET, host, network, peer, port, resources, service, slice } from './fixture.ts';
+import { blue, ETHERNET, host, network, peer, port, resources, slice } from './fixture.ts';
 
 type Step = readonly object[];
 const compiled = (documents: Step, running: Generation | null) =>
@@ -39,12 +39,8 @@ const sets: fc.Arbitrary<object[]> = fc
       }),
       { selector: (p) => p.name },
     ),
-    services: fc.uniqueArray(
-      fc.record({ name: fc.constantFrom('s', 't'), port: fc.constantFrom(80, 81), endpoints: fc.nat(3) }),
-      { selector: (s) => s.name },
-    ),
   })
-  .map(({ address, networks, peers, ports, services }) => [
+  .map(({ address, networks, peers, ports }) => [
     host(address),
     ...networks.map(({ name, port, mtu }, i) => network(name, { vxlan: { vni: 40 + i, port }, mtu })),
     ...peers.map(({ name, flood, port }) =>
@@ -53,12 +49,6 @@ const sets: fc.Arbitrary<object[]> = fc
     ...ports.map(({ name, network, ...spec }) =>
       port(name, { network: networks[network % networks.length]!.name, interface: name, ...spec }),
     ),
-    ...services.flatMap(({ name, port, endpoints }) => [
-      service(name, { clusterIP: name === 's' ? '10.96.0.1' : '10.96.0.2', ports: [{ port }] }),
-      slice(`${name}-1`, name, {
-        endpoints: Array.from({ length: endpoints }, (_, i) => ({ addresses: [`10.0.0.${i + 1}`] })),
-      }),
-    ]),
   ]);
 
 /** What an executor holds: devices, rows, and tables by id. Refuses steps that make no sense. */
@@ -92,11 +82,11 @@ class Model {
   }
 
   expectIs(generation: Generation): void {
-    const { underlays, ports, networks, peers, services } = generation;
+    const { underlays, ports, networks, peers } = generation;
     const entries = [...underlays, ...ports.map((p) => ({ device: p.config.device, options: p.tap }))];
     expect(this.devices).toEqual(new Map(entries.map((e) => [e.device, e.options])));
     expect(this.host).toEqual(generation.host);
-    const tables = { network: networks, peer: peers, port: ports.map((p) => p.config), service: services };
+    const tables = { network: networks, peer: peers, port: ports.map((p) => p.config) };
     for (const [name, values] of Object.entries(tables)) {
       expect(this.table(name)).toEqual(new Map((values as { id: number }[]).map((v) => [v.id, v])));
     }
@@ -150,23 +140,15 @@ describe('diff', () => {
     return diff(running, compiled(after, running));
   };
 
-  it('from nothing: host, networks, peers, ports, services', () => {
-    const shop = service('shop', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] });
-    const plan = diff(null, compiled([...base, shop], null));
-    expect(plan.ops.map((op) => op.op)).toEqual(['host', 'network', 'peer', 'port', 'service']);
+  it('from nothing: host, networks, peers, ports', () => {
+    const plan = diff(null, compiled(base, null));
+    expect(plan.ops.map((op) => op.op)).toEqual(['host', 'network', 'peer', 'port']);
     expect([plan.openUnderlays.length, plan.createPorts.length]).toEqual([1, 1]);
   });
 
-  it('to nothing: services, ports, peers, networks', () => {
-    const shop = service('shop', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] });
-    const plan = planOf([...base, shop], [host()]);
-    expect(plan.ops.map((op) => op.op)).toEqual([
-      'remove-service',
-      'remove-port',
-      'remove-peer',
-      'remove-network',
-      'host',
-    ]);
+  it('to nothing: ports, peers, networks', () => {
+    const plan = planOf(base, [host()]);
+    expect(plan.ops.map((op) => op.op)).toEqual(['remove-port', 'remove-peer', 'remove-network', 'host']);
     expect([plan.closeUnderlays.length, plan.removePorts.length]).toEqual([1, 1]);
   });
 
@@ -196,34 +178,26 @@ describe('diff', () => {
     expect(plan.ops.map((op) => op.op)).toEqual(['port']);
     expect([...plan.createPorts, ...plan.removePorts, ...plan.setMtu]).toEqual([]);
   });
-
-  it('M7: changed endpoints touch their service only', () => {
-    const shop = service('shop', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] });
-    const with1 = (address: string) => [
-      ...base,
-      shop,
-      slice('shop-1', 'shop', { endpoints: [{ addresses: [address] }] }),
-    ];
-    const plan = planOf(with1('10.0.0.1'), with1('10.0.0.2'));
-    expect(plan.ops.map((op) => op.op)).toEqual(['service']);
-  });
 });
 
-describe('changesOf', () => {
+describe('actionOf', () => {
   it('says created, configured, unchanged, deleted', () => {
-    const before = resources(host(), blue(), port('a', { network: 'blue' }), port('b', { network: 'blue' }));
-    const after = resources(
-      port('c', { network: 'blue' }),
-      host(),
-      blue({ mtu: 1400 }),
-      port('a', { network: 'blue', antiSpoof: 'mac' }),
+    const [a, same, changed] = resources(
+      port('a', { network: 'blue' }),
+      port('a', { network: 'blue', defaultRoute: true }),
+      port('a', { network: 'blue', antiSpoof: 'off' }),
     );
-    expect(changesOf(before, after).map(({ kind, name, action }) => `${kind} ${name} ${action}`)).toEqual([
-      'Port c created',
-      'Host alpha unchanged',
-      'Network blue configured',
-      'Port a unchanged',
-      'Port b deleted',
-    ]);
+    expect([actionOf(undefined, a), actionOf(a, same), actionOf(a, changed), actionOf(a, undefined)]).toEqual(
+      ['created', 'unchanged', 'configured', 'deleted'],
+    );
+  });
+
+  it('sees labels, and endpoints that can not be used', () => {
+    const of = (rest: object, labels = {}) =>
+      resources({ ...slice('s-1', 's', rest), metadata: { name: 's-1', labels } })[0]!;
+    const [one, other] = ['127.0.0.1', '127.0.0.2'].map((a) => ({ endpoints: [{ addresses: [a] }] }));
+    expect(actionOf(of(one!), of(one!))).toBe('unchanged');
+    expect(actionOf(of(one!), of(other!))).toBe('configured');
+    expect(actionOf(of(one!), of(one!, { a: 'b' }))).toBe('configured');
   });
 });

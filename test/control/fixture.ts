@@ -2,7 +2,16 @@
 import { checkSet } from '../../src/control/check.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
+import { ServiceBook } from '../../src/control/services.ts';
 import type { Facts, Resource } from '../../src/control/types.ts';
+import type { Address, ServiceConfig } from '../../src/dataplane/config.ts';
+import {
+  ADDRESS_WORDS,
+  BACKEND_WORDS,
+  Field,
+  type ServiceBatch,
+  tailWords,
+} from '../../src/service/record.ts';
 
 export const ETHERNET: Facts = { mtuTowards: () => 1500 };
 
@@ -60,3 +69,46 @@ export function judge(text: string, more: readonly object[] = []): { errors: str
     warnings: [...parsed.warnings, ...checked.warnings].map(formatProblem),
   };
 }
+
+/** The records of a batch as objects, in the order of names; `serving` without the backends. */
+export function servicesIn({ records, count }: ServiceBatch): ServiceConfig[] {
+  const services: ServiceConfig[] = [];
+  for (let i = 0, at = 0; i < count; i++) {
+    const words = (from: number, length: number) => [...records.subarray(from, from + length)];
+    const address = (from: number) => words(from, ADDRESS_WORDS) as unknown as Address;
+    const tail = at + Field.HEAD;
+    const size = records[at + Field.BACKENDS]!;
+    const others = Math.max(0, records[at + Field.OTHERS]!);
+    const rest = tail + size * BACKEND_WORDS;
+    const name = Buffer.from(
+      records.buffer,
+      (rest + others * ADDRESS_WORDS) * 4,
+      records[at + Field.NAME_BYTES],
+    );
+    services.push({
+      id: records[at + Field.ID]!,
+      name: name.toString(),
+      vip: address(at + Field.VIP),
+      protocol: records[at + Field.PORT]! >>> 16,
+      port: records[at + Field.PORT]! & 0xffff,
+      affinity: records[at + Field.AFFINITY]!,
+      backends: Array.from({ length: size }, (_, j) => ({
+        address: address(tail + j * BACKEND_WORDS),
+        port: records[tail + j * BACKEND_WORDS + 4]!,
+      })),
+      serving: Array.from({ length: others }, (_, j) => address(rest + j * ADDRESS_WORDS)),
+    });
+    at = tail + tailWords(records, at);
+  }
+  return services.sort((a, b) => (a.name < b.name ? -1 : 1) || a.protocol - b.protocol);
+}
+
+/** What documents mean to a daemon that runs nothing yet. */
+export const servicesOf = (...documents: readonly object[]): ServiceConfig[] =>
+  servicesIn(
+    new ServiceBook().stage(
+      resources(...documents).map((after) => ({ before: undefined, after })),
+      [],
+      false,
+    ).batch,
+  );

@@ -1,16 +1,15 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compileServices } from '../../src/control/services.ts';
-import { formatWords } from '../../src/wire/address.ts';
-import { resources, service, slice } from './fixture.ts';
+import { formatProblem } from '../../src/control/problem.ts';
+import { type Replacement, ServiceBook } from '../../src/control/services.ts';
+import type { Resource } from '../../src/control/types.ts';
+import type { ServiceConfig } from '../../src/dataplane/config.ts';
+import { formatWords, parseCidr } from '../../src/wire/address.ts';
+import { resources, service, servicesIn, servicesOf, slice } from './fixture.ts';
 
 /** "name vip:port/protocol → backends" per compiled service. */
 function compiled(...documents: readonly object[]): string[] {
-  const all = resources(...documents);
-  const services = compileServices(
-    all.filter((r) => r.kind === 'Service'),
-    all.filter((r) => r.kind === 'EndpointSlice'),
-  );
-  return services.map(({ name, vip, port, protocol, backends }) => {
+  return servicesOf(...documents).map(({ name, vip, port, protocol, backends }) => {
     const list = backends.map((backend) => `${formatWords(backend.address)}:${backend.port}`).join(' ');
     return `${name} ${formatWords(vip)}:${port}/${protocol} ${list}`.trim();
   });
@@ -117,8 +116,8 @@ describe('services', () => {
   });
 
   it('S26: affinity is in milliseconds', () => {
-    const all = resources(service('s', { ...spec, sessionAffinity: 'ClientIP' }));
-    expect(compileServices(all as never, [])[0]).toMatchObject({ affinity: 10_800_000 });
+    const [sticky] = servicesOf(service('s', { ...spec, sessionAffinity: 'ClientIP' }));
+    expect(sticky).toMatchObject({ affinity: 10_800_000 });
   });
 
   it('M10: the older Service has the address, then the first by name; removing it activates the other', () => {
@@ -127,5 +126,191 @@ describe('services', () => {
     expect(compiled(a, b)).toEqual(['default/b:80 10.96.0.1:80/6']);
     expect(compiled(a)).toEqual(['default/a:80 10.96.0.1:80/6']);
     expect(compiled(service('d', spec), service('c', spec))).toEqual(['default/c:80 10.96.0.1:80/6']);
+  });
+
+  it('S31: addresses that serve and get no new flows are told apart; none is more than no endpoint', () => {
+    const one = (address: string, ready: boolean, serving: boolean) => ({
+      addresses: [address],
+      conditions: { ready, serving, terminating: !ready },
+    });
+    const endpoints = [
+      one('10.0.0.2', false, true),
+      one('10.0.0.1', true, true),
+      one('10.0.0.3', false, false),
+    ];
+    const [both] = servicesOf(service('s', spec), slice('a', 's', { endpoints }));
+    expect(both!.backends.map((b) => formatWords(b.address))).toEqual(['10.0.0.1']);
+    expect(both!.serving!.map(formatWords)).toEqual(['10.0.0.2']);
+  });
+});
+
+describe('a change of services', () => {
+  const subnets = [{ network: 'blue', cidr: parseCidr('10.77.0.0/24') }];
+  const nameOf = (r: Resource) => `${r.kind} ${r.namespace}/${r.name}`;
+
+  /** A running book, its set, and what a dataplane would hold after every batch. */
+  class Running {
+    readonly book = new ServiceBook();
+    readonly table = new Map<number, ServiceConfig>();
+    private set = new Map<string, Resource>();
+
+    /** Goes to exactly these documents. @returns what the dataplane was told */
+    become(...documents: readonly object[]) {
+      const { changes, next } = this.towards(documents);
+      const staged = this.book.stage(changes, subnets, false);
+      const set = servicesIn(staged.batch);
+      const removed = [...staged.batch.removed];
+      for (const config of set) this.table.set(config.id, config);
+      for (const id of removed) if (!this.table.delete(id)) throw new Error(`${id} is not there`);
+      staged.commit();
+      this.set = next;
+      return { set: set.map((s) => s.name), removed, warnings: staged.warnings.map(formatProblem) };
+    }
+
+    /** The same, but refused in the end. */
+    stage(...documents: readonly object[]) {
+      return this.book.stage(this.towards(documents).changes, subnets, false);
+    }
+
+    get meaning(): Omit<ServiceConfig, 'id'>[] {
+      const all = [...this.table.values()].map(({ id: _, ...rest }) => rest);
+      return all.sort((a, b) => (`${a.name} ${a.protocol}` < `${b.name} ${b.protocol}` ? -1 : 1));
+    }
+
+    private towards(documents: readonly object[]) {
+      const next = new Map(resources(...documents).map((r) => [nameOf(r), r]));
+      const changes: Replacement[] = [];
+      for (const [key, after] of next) changes.push({ before: this.set.get(key), after });
+      for (const [key, before] of this.set) if (!next.has(key)) changes.push({ before, after: undefined });
+      return { changes, next };
+    }
+  }
+
+  const documents = fc
+    .uniqueArray(
+      fc.record({
+        name: fc.constantFrom('a', 'b', 'c', 'd'),
+        vip: fc.constantFrom('10.96.0.1', '10.96.0.2', ''),
+        ports: fc.uniqueArray(
+          fc.record({ port: fc.constantFrom(53, 80), protocol: fc.constantFrom('TCP', 'UDP', 'SCTP') }),
+          { selector: (p) => `${p.port} ${p.protocol}`, minLength: 1 },
+        ),
+        age: fc.constantFrom(undefined, '2024-01-01T00:00:00Z', '2025-01-01T00:00:00Z'),
+        affinity: fc.boolean(),
+        withService: fc.boolean(),
+        slices: fc.array(
+          fc.array(
+            fc.record({
+              address: fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3', '127.0.0.1'),
+              ready: fc.boolean(),
+              serving: fc.boolean(),
+              terminating: fc.boolean(),
+            }),
+            { maxLength: 4 },
+          ),
+          { maxLength: 3 },
+        ),
+      }),
+      { selector: (s) => s.name },
+    )
+    .map((services) =>
+      services.flatMap(({ name, vip, ports, age, affinity, withService, slices }) => {
+        const named = ports.map((port) => ({ ...port, name: `p${port.port}${port.protocol}` }));
+        const sessionAffinity = affinity ? 'ClientIP' : 'None';
+        const metadata = age === undefined ? {} : { creationTimestamp: age };
+        return [
+          ...(withService
+            ? [service(name, { clusterIP: vip, ports: named, sessionAffinity }, metadata)]
+            : []),
+          ...slices.map((endpoints, i) =>
+            slice(`${name}-${i}`, name, {
+              ports: named,
+              endpoints: endpoints.map(({ address, ...conditions }) => ({
+                addresses: [address],
+                conditions,
+              })),
+            }),
+          ),
+        ];
+      }),
+    );
+
+  it('M5, M10: after any history the dataplane holds exactly what the last set means', () => {
+    fc.assert(
+      fc.property(fc.array(documents, { minLength: 1, maxLength: 6 }), (history) => {
+        const running = new Running();
+        for (const set of history) {
+          running.become(...set);
+          const fresh = new Running();
+          fresh.become(...set);
+          expect(running.meaning).toEqual(fresh.meaning);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('M4: what was staged and refused leaves no trace', () => {
+    fc.assert(
+      fc.property(documents, documents, documents, (first, refused, next) => {
+        const [disturbed, calm] = [new Running(), new Running()];
+        disturbed.become(...first);
+        calm.become(...first);
+        disturbed.stage(...refused);
+        expect(disturbed.become(...next)).toEqual(calm.become(...next));
+        expect([...disturbed.table.keys()]).toEqual([...calm.table.keys()]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('M7: nothing is told between equal sets, and of changed endpoints only their service', () => {
+    const running = new Running();
+    const set = (address: string) => [
+      service('s', spec),
+      service('t', { ...spec, clusterIP: '10.96.0.2' }),
+      slice('s-1', 's', ready(address)),
+      slice('t-1', 't', ready('10.0.0.9')),
+    ];
+    expect(running.become(...set('10.0.0.1')).set).toEqual(['default/s:80', 'default/t:80']);
+    expect(running.become(...set('10.0.0.1'))).toEqual({ set: [], removed: [], warnings: [] });
+    expect(running.become(...set('10.0.0.2'))).toEqual({ set: ['default/s:80'], removed: [], warnings: [] });
+  });
+
+  it('ids stay with their port and rest for one change when they are freed', () => {
+    const running = new Running();
+    const named = (name: string, vip: string) => service(name, { ...spec, clusterIP: vip });
+    const idOf = (name: string) =>
+      [...running.table.values()].find((s) => s.name === `default/${name}:80`)!.id;
+    const [a, b, c] = [named('a', '10.96.0.1'), named('b', '10.96.0.2'), named('c', '10.96.0.3')];
+    running.become(a, b);
+    expect([idOf('a'), idOf('b')]).toEqual([0, 1]);
+    expect(running.become(b, c).removed).toEqual([0]);
+    expect([idOf('b'), idOf('c')]).toEqual([1, 2]);
+    running.become(a, b, c);
+    expect(idOf('a')).toBe(0);
+  });
+
+  it('M10: a change says what follows for others that want the address', () => {
+    const running = new Running();
+    const old = service('z', spec, { creationTimestamp: '2024-01-01T00:00:00Z' });
+    running.become(service('a', spec), service('other', { ...spec, clusterIP: '10.96.0.9' }));
+    const { set, removed, warnings } = running.become(
+      service('a', spec),
+      service('other', { ...spec, clusterIP: '10.96.0.9' }),
+      old,
+    );
+    expect([set, removed]).toEqual([['default/z:80'], [0]]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/10\.96\.0\.1:80\/TCP belongs to Service default\/z .*, which is older/);
+  });
+
+  it('a subnet that comes judges the services that run', () => {
+    const running = new Running();
+    running.become(service('s', { ...spec, clusterIP: '10.88.0.5' }));
+    const wider = [...subnets, { network: 'red', cidr: parseCidr('10.88.0.0/16') }];
+    expect(running.book.stage([], wider, true).problems.map(({ message }) => message)).toEqual([
+      '10.88.0.5 lies inside subnet 10.88.0.0/16 of network red; use one outside every subnet',
+    ]);
   });
 });

@@ -7,6 +7,7 @@ import { compile } from '../../src/control/compile.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { render } from '../../src/control/render.ts';
+import { ServiceBook } from '../../src/control/services.ts';
 import { readSources } from '../../src/control/source.ts';
 import { ETHERNET, port, resources, service } from './fixture.ts';
 
@@ -47,13 +48,15 @@ describe('examples', () => {
     const { resources, problems, warnings } = parseSources(sources);
     expect([...problems, ...warnings].map(formatProblem)).toEqual([]);
     expect(checkSet(resources)).toEqual({ problems: [], warnings: [] });
-    const { networks, peers, ports, services } = compile(resources, ETHERNET, null);
+    const { networks, peers, ports } = compile(resources, ETHERNET, null);
+    const changes = resources.map((after) => ({ before: undefined, after }));
+    const { count } = new ServiceBook().stage(changes, [], false).batch;
     const names = [
       'host',
       networks.map(() => 'network'),
       peers.map(() => 'peer'),
       ports.map(() => 'port'),
-      services.map(() => 'service'),
+      Array.from({ length: count }, () => 'service'),
     ];
     expect(names.flat().join(' ')).toBe(ops);
   });

@@ -63,6 +63,27 @@ describe('the document', () => {
     });
   });
 
+  it('has an address no endpoint has, however the slice is written', () => {
+    const slice = (endpoints: object[]): string =>
+      JSON.stringify({
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: { name: 's-1', labels: { 'kubernetes.io/service-name': 's' } },
+        addressType: 'IPv4',
+        ports: [{ name: '', port: 80 }],
+        endpoints,
+      });
+    const near = { addresses: ['10.77.0.2'] };
+    for (const more of [[], [{ addresses: ['127.0.0.1'] }]]) {
+      const { resources } = parseSources([
+        source('f', HOST, network()),
+        { file: 's', text: slice([near, ...more]) },
+      ]);
+      const attached = attachment({ netns: 'db', network: 'blue' }, resources, []);
+      expect(JSON.parse(attached.source.text)).toMatchObject({ spec: { addresses: ['10.77.0.3'] } });
+    }
+  });
+
   it('of a second interface leaves the default route alone', () => {
     const spec = { netns: '/var/run/netns/web', defaultRoute: false, addresses: ['10.77.0.9'] };
     const request = { netns: '/var/run/netns/web', network: 'blue', name: 'web2', address: '10.77.0.9' };

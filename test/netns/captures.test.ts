@@ -15,7 +15,9 @@ import {
   peer,
   ping,
   port,
+  pour,
   put,
+  SERVER,
   Servers,
   SKIP,
   service,
@@ -200,6 +202,23 @@ describe.skipIf(SKIP)('on the wire', () => {
     expectSound(whole, 20);
     for (const packet of packets) expect(Number(outer(packet, 'ip.len'))).toBeLessThanOrEqual(UNDERLAY_MTU);
     for (const packet of packets) expect(isSet(outer(packet, 'ip.flags.mf'))).toBe(false);
+  });
+
+  it('V5, V10: 64-byte datagrams of many flows, and a mix of sizes, packed into calls: each right on the wire', async () => {
+    // 7 small, 4 medium, 1 large: the "simple IMIX" of 12 packets, as UDP payload that fills the overlay's MTU
+    const mix = [64, 64, 64, 64, 64, 64, 64, 548, 548, 548, 548, 1422];
+    let sent = 0;
+    const packets = await caught(async () => {
+      sent = (await pour(lab, ns.a1!, B1, 200, 10, [64])) + (await pour(lab, ns.a1!, B1, 100, 12, mix));
+    });
+    // UDP may lose some where a queue is short of time
+    expectSound(packets, 0.9 * sent);
+    const isOurs = (packet: CapturedPacket): boolean =>
+      outer(packet, 'ip.src') === '192.0.2.1' && inner(packet, 'udp.dstport') === String(SERVER);
+    const ours = packets.filter(isOurs);
+    expect(ours.length).toBeGreaterThan(0.9 * sent);
+    expect(ours.length).toBeLessThanOrEqual(sent);
+    expect(sourcePorts(ours).size).toBeGreaterThanOrEqual(8);
   });
 
   it('V4: 64 flows leave by at least 8 source ports, each flow by one', async () => {

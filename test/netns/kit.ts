@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { type Background, CANNOT, type CapturedPacket, type Daemon, ROOT, type TestLab } from '../lab/lab.ts';
-import type { Answers, Echoes, Transfer } from './pod.ts';
+import type { Answers, Echoes, Heard, Transfer } from './pod.ts';
 
 /** For `describe.skipIf`. Where everything must be able to run, a reason to skip is a failure. */
 export const SKIP = CANNOT !== null;
@@ -97,9 +97,14 @@ export class Servers {
   }
 }
 
-async function pod<T>(lab: TestLab, namespace: string, words: readonly (string | number)[]): Promise<T> {
+async function pod<T>(
+  lab: TestLab,
+  namespace: string,
+  words: readonly (string | number)[],
+  timeout = 15_000,
+): Promise<T> {
   const argv = [process.execPath, POD, ...words.map(String)];
-  return JSON.parse(await lab.must(namespace, argv, { timeout: 15_000 })) as T;
+  return JSON.parse(await lab.must(namespace, argv, { timeout })) as T;
 }
 
 export const who = (lab: TestLab, from: string, to: string, count: number, at = SERVER): Promise<Answers> =>
@@ -124,8 +129,56 @@ export const put = (
   from: string,
   to: string,
   bytes: number,
-  more: { at?: number; ms?: number } = {},
-): Promise<Transfer> => pod(lab, from, ['put', to, more.at ?? SERVER, bytes, 1 + (bytes % 97), more.ms ?? 0]);
+  more: { at?: number; ms?: number; timeout?: number } = {},
+): Promise<Transfer> =>
+  pod(lab, from, ['put', to, more.at ?? SERVER, bytes, 1 + (bytes % 97), more.ms ?? 0], more.timeout);
+
+/** Datagrams nobody waits for. @returns how many */
+export const pour = (
+  lab: TestLab,
+  from: string,
+  to: string,
+  flows: number,
+  count: number,
+  sizes: readonly number[],
+): Promise<number> => pod(lab, from, ['pour', to, SERVER, flows, count, ...sizes]);
+
+/** UDP_SEGMENT, which Node.js does not offer. Arguments: address, port, calls, datagram size, bytes in each call. */
+const SEGMENTED_SEND = `
+import hashlib, json, random, socket, struct, sys, time
+address, port, calls, size, total = sys.argv[1], *map(int, sys.argv[2:])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((address, port))
+stream, sha, count = random.Random(size), hashlib.sha256(), 0
+for _ in range(calls):
+    data = stream.getrandbits(8 * total).to_bytes(total, "big")
+    for at in range(0, total, size):
+        part = data[at : at + size]
+        sha.update(struct.pack("!I", len(part)) + part)
+        count += 1
+    s.sendmsg([data], [(socket.IPPROTO_UDP, 103, struct.pack("H", size))])
+    time.sleep(0.004)
+print(json.dumps({"datagrams": count, "sha": sha.hexdigest()}))
+`;
+
+let hearing = 9000;
+
+/** UDP super-frames from one pod to the application of another. @returns what left and what arrived */
+export async function segmented(
+  lab: TestLab,
+  from: string,
+  receiver: { namespace: string; address: string },
+  { calls, size, total }: { calls: number; size: number; total: number },
+): Promise<{ sent: Heard; heard: Heard }> {
+  const [at, count] = [hearing++, calls * Math.ceil(total / size)];
+  const argv = [process.execPath, POD, 'hear', String(at), String(count)];
+  const ear = lab.start(receiver.namespace, `hear-${at}`, argv);
+  await ear.waitFor((text) => text.includes('hearing'));
+  const words = [receiver.address, at, calls, size, total].map(String);
+  const sent = JSON.parse(await lab.must(from, ['python3', '-c', SEGMENTED_SEND, ...words])) as Heard;
+  await ear.waitFor((text) => text.includes('}'), 12_000);
+  return { sent, heard: JSON.parse(ear.output().split('\n')[1]!) as Heard };
+}
 
 export const get = (lab: TestLab, from: string, to: string, bytes: number, at = SERVER): Promise<Transfer> =>
   pod(lab, from, ['get', to, at, bytes, 1 + (bytes % 89)]);

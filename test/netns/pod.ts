@@ -13,6 +13,8 @@
  *   pod.js who ADDRESS PORT COUNT              connections, one after the other
  *   pod.js udp ADDRESS PORT SIZE…              one datagram of each size, each answered
  *   pod.js spread ADDRESS PORT COUNT           one datagram from each of that many sockets, each answered
+ *   pod.js pour ADDRESS PORT FLOWS COUNT SIZE…   from each of FLOWS sockets COUNT datagrams, unanswered, sizes in turn
+ *   pod.js hear PORT COUNT                     that many datagrams, or those before ten seconds of silence
  *   pod.js shout ADDRESS PORT TEXT COUNT
  */
 import { createCipheriv, createHash, type Hash } from 'node:crypto';
@@ -50,6 +52,12 @@ export interface Echoes {
   readonly wrong: number[];
   readonly lost: number[];
   readonly refused: number[];
+}
+
+/** What `hear` prints: of the datagrams in the order they came, each as its length in 4 bytes and its data. */
+export interface Heard {
+  readonly datagrams: number;
+  readonly sha: string;
 }
 
 const CHUNK = 1 << 20;
@@ -250,6 +258,54 @@ async function spread(address: string, port: number, count: number): Promise<Ech
   return result;
 }
 
+async function pour(
+  address: string,
+  port: number,
+  flows: number,
+  count: number,
+  sizes: readonly number[],
+): Promise<number> {
+  const sockets = Array.from({ length: flows }, () => datagramSocket(address));
+  const [data = Buffer.alloc(0)] = stream(flows, Math.max(...sizes));
+  for (let i = 0; i < count; i++) {
+    const sent = sockets.map((socket, flow) => {
+      const size = sizes[(i + flow) % sizes.length]!;
+      return new Promise<void>((resolve, reject) => {
+        const done = (error: Error | null): void => (error ? reject(error) : resolve());
+        socket.send(data, 0, size, port, address, done);
+      });
+    });
+    await Promise.all(sent);
+    await sleep(4); // as much as a queue holds, not as fast as possible
+  }
+  await sleep(300); // answers in flight should not meet a closed port
+  for (const socket of sockets) socket.close();
+  return flows * count;
+}
+
+/** Says "hearing" before it prints what it heard. */
+async function hear(port: number, count: number): Promise<Heard> {
+  const socket = createSocket({ type: 'udp6', recvBufferSize: 1 << 22 });
+  const hash = createHash('sha256');
+  const length = Buffer.alloc(4);
+  let datagrams = 0;
+  const ended = new Promise<void>((resolve) => {
+    const silence = setTimeout(resolve, 10_000);
+    socket.on('message', (data) => {
+      length.writeUInt32BE(data.length);
+      hash.update(length).update(data);
+      silence.refresh();
+      if (++datagrams === count) resolve();
+    });
+  });
+  socket.bind(port);
+  await once(socket, 'listening');
+  console.log('hearing');
+  await ended;
+  socket.close();
+  return { datagrams, sha: hash.digest('hex') };
+}
+
 async function shout(address: string, port: number, text: string, count: number): Promise<string> {
   const socket = createSocket('udp4');
   socket.bind(0);
@@ -275,5 +331,10 @@ else if (verb === 'get') print(await get(word(0), number(1), number(2), number(3
 else if (verb === 'who') print(await who(word(0), number(1), number(2)));
 else if (verb === 'udp') print(await udp(word(0), number(1), words.slice(2).map(Number)));
 else if (verb === 'spread') print(await spread(word(0), number(1), number(2)));
-else if (verb === 'shout') print(await shout(word(0), number(1), word(2), number(3)));
+else if (verb === 'pour')
+  print(await pour(word(0), number(1), number(2), number(3), words.slice(4).map(Number)));
+else if (verb === 'hear') {
+  print(await hear(number(0), number(1)));
+  process.exit();
+} else if (verb === 'shout') print(await shout(word(0), number(1), word(2), number(3)));
 else process.exitCode = 2;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ServiceConfig } from '../../src/dataplane/config.ts';
+import type { Op, ServiceConfig } from '../../src/dataplane/config.ts';
 import { dump } from '../../src/dataplane/dump.ts';
 import type { FlowRow } from '../../src/dataplane/messages.ts';
 import { address4, Fabric, IPS, MACS, macOf, peer, type Sent, service } from '../fabric.ts';
@@ -431,5 +431,61 @@ describe('change while flows live', () => {
     ask(fabric, 53);
     apply(fabric, udpService({ backends: [{ address: address4(IPS.b), port: 5300 }] }));
     expect(readIpv4(ask(fabric, 53)[0]!.frame)).toMatchObject({ to: IPS.b, dport: 5300 });
+  });
+});
+
+describe('a large transaction', () => {
+  const many = (count: number, from = 100): ServiceConfig[] =>
+    Array.from({ length: count }, (_, i) =>
+      service({
+        id: from + i,
+        name: `default/s${i}:p`,
+        vip: address4(`10.97.${i >> 8}.${i & 255}`),
+        backends: backends(IPS.b, IPS.c),
+      }),
+    );
+  const ops = (configs: readonly ServiceConfig[]): Op[] =>
+    configs.map((config) => ({ op: 'service', service: config }));
+
+  it('S25, M7: goes in steps between which packets pass, and every service is old or new, never half', () => {
+    const fabric = standing(IPS.b);
+    let steps = 0;
+    let isReached = false;
+    const changes = ops([...many(3000), service({ backends: backends(IPS.c) })]);
+    for (const _ of fabric.dataplane.steps(changes)) {
+      const sent = open(fabric, 5000 + steps++);
+      const to = names(sent)[0]!;
+      expect(['b', 'c']).toContain(to);
+      if (isReached) expect(to).toBe('c');
+      isReached = to === 'c';
+    }
+    expect(steps).toBeGreaterThan(20);
+    expect(names(open(fabric, 4999))).toEqual(['c']);
+    expect(fabric.dataplane.pipeline.services.count).toBe(3001);
+  });
+
+  it('S31: stale flows go within the transaction, a bounded number of rows per step', () => {
+    const fabric = new Fabric();
+    fabric.dataplane.apply([
+      { op: 'host', host: { underlayAddresses: [], vxlanPorts: [4789], maxFlows: 40_000 } },
+      { op: 'service', service: udpService({ backends: backends(IPS.b) }) },
+      {
+        op: 'service',
+        service: udpService({ id: 1, vip: address4('10.96.0.11'), backends: backends(IPS.b) }),
+      },
+    ]);
+    for (let i = 0; i < 3000; i++) ask(fabric, 1000 + i, { to: i % 3 === 0 ? '10.96.0.11' : VIP });
+    expect(flows(fabric).length).toBe(3000);
+    let most = 0;
+    let last = fabric.dataplane.pipeline.flows.count;
+    const change = ops([udpService({ backends: backends(IPS.c) })]);
+    for (const _ of fabric.dataplane.steps(change)) {
+      const { count } = fabric.dataplane.pipeline.flows;
+      most = Math.max(most, last - count);
+      last = count;
+    }
+    expect(most).toBeLessThan(600);
+    expect(new Set(flows(fabric).map((row) => row.vip))).toEqual(new Set(['10.96.0.11:80']));
+    expect(flows(fabric).length).toBe(1000);
   });
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ServiceConfig } from '../../src/dataplane/config.ts';
+import { RecordWriter } from '../../src/service/record.ts';
 import { Services } from '../../src/service/services.ts';
 import { address4 } from '../fabric.ts';
 
@@ -142,5 +143,71 @@ describe('the service table', () => {
     services.remove(1_000_000);
     expect(services.count).toBe(0);
     expect(services.generation[7]).toBe(0);
+  });
+
+  it('S25: grows in steps between which everything stays found, and round robin goes on', () => {
+    const services = new Services(5);
+    const all = Array.from({ length: 1000 }, (_, i) => make(i, i, 80, 6));
+    for (const config of all) services.set(config);
+    let steps = 0;
+    for (const _ of services.grow(100_000)) {
+      steps++;
+      services.next[7]!++;
+      expect(find(services, all[steps % 1000]!)).toBe(steps % 1000);
+    }
+    expect(services.capacity).toBe(131_072);
+    expect(services.next[7]).toBe(steps);
+    expect(all.map((config) => find(services, config))).toEqual(all.map(({ id }) => id));
+    expect(all.every(({ vip }) => services.isVip4(vip[3]))).toBe(true);
+    expect(services.name(999)).toBe('default/s999:p');
+  });
+
+  it('M10: an address taken over is never nobody’s, and its old owner goes in peace', () => {
+    const services = new Services(5);
+    services.set(make(1, 1, 80, 6));
+    services.set({ ...make(2, 1, 80, 6), name: 'default/heir:p' });
+    expect(find(services, make(0, 1, 80, 6))).toBe(2);
+    services.remove(1);
+    expect(find(services, make(0, 1, 80, 6))).toBe(2);
+    expect(services.isVip4(make(0, 1, 80, 6).vip[3])).toBe(true);
+    services.set(make(1, 5, 80, 6));
+    services.remove(2);
+    expect([find(services, make(0, 1, 80, 6)), find(services, make(0, 5, 80, 6))]).toEqual([-1, 1]);
+    expect(services.isVip4(make(0, 1, 80, 6).vip[3])).toBe(false);
+    expect(services.count).toBe(1);
+  });
+
+  it('S31, S32: an address serves as backend, as serving address without another port, or when nobody serves', () => {
+    const addresses = fc.uniqueArray(fc.integer({ min: 1, max: 4 }), { maxLength: 4 });
+    const ports = fc.constantFrom(80, 81);
+    const word = (n: number) => address4(`10.77.0.${n}`);
+    fc.assert(
+      fc.property(addresses, fc.option(addresses, { nil: undefined }), ports, (ready, serving, port) => {
+        const backends = ready.map((n) => ({ address: word(n), port }));
+        const services = new Services(5);
+        services.set({ ...make(3, 1, 80, 17), backends, ...(serving && { serving: serving.map(word) }) });
+        const alive = serving ?? ready;
+        for (let n = 1; n <= 4; n++) {
+          for (const asked of [80, 81]) {
+            const isBackend = ready.includes(n) && asked === port;
+            const stays = alive.length === 0 || isBackend || (alive.includes(n) && !ready.includes(n));
+            expect(services.serves(3, ...word(n), asked)).toBe(stays);
+            expect(services.hasBackend(3, ...word(n), asked)).toBe(isBackend);
+          }
+        }
+      }),
+    );
+  });
+
+  it('a record carries names in any script', () => {
+    const services = new Services(5);
+    const names = ['default/a:80', 'ünï/cödé:日本', 'x'.repeat(300)];
+    const writer = new RecordWriter();
+    names.forEach((name, id) => {
+      writer.add({ ...make(id, id, 80, 6), name });
+    });
+    const { records, count } = writer.finish();
+    for (let i = 0, at = 0; i < count; i++) at = services.put(records, at);
+    expect(names.map((_, id) => services.name(id))).toEqual(names);
   });
 });

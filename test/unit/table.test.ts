@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { HashIndex } from '../../src/table/hash-index.ts';
 import { Lists } from '../../src/table/lists.ts';
 import { RowPool } from '../../src/table/row-pool.ts';
+import { Segments } from '../../src/table/segments.ts';
 
 describe('HashIndex', () => {
   /** Few hashes over few places, so that probes collide, wrap around and shift back. */
@@ -145,5 +146,48 @@ describe('RowPool', () => {
     pool.give(first);
     expect(pool.take()).toBe(first);
     expect(pool.take()).toBe(second + 1);
+  });
+});
+
+describe('Segments', () => {
+  const lengths = fc.oneof(
+    fc.integer({ min: 1, max: 20 }),
+    fc.integer({ min: 500, max: 2000 }),
+    fc.constantFrom(1 << 17, (1 << 17) + 1, 300_000),
+  );
+
+  it('gives every run words of its own', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(lengths, fc.boolean()), { maxLength: 60 }), (steps) => {
+        const segments = new Segments();
+        const live: { run: number; length: number; mark: number }[] = [];
+        const write = (run: number, length: number, mark: number) => {
+          const at = segments.offset(run);
+          segments.words(run).fill(mark, at, at + length);
+        };
+        let mark = 0;
+        for (const [length, release] of steps) {
+          const oldest = release ? live.shift() : undefined;
+          if (oldest) segments.give(oldest.run, oldest.length);
+          const run = segments.take(length);
+          live.push({ run, length, mark: ++mark });
+          write(run, length, mark);
+        }
+        for (const { run, length, mark } of live) {
+          const at = segments.offset(run);
+          const words = segments.words(run).subarray(at, at + length);
+          expect(words.length).toBe(length);
+          expect(words.every((word) => word === mark)).toBe(true);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('uses again what was given back: memory follows what is live, not what ever was', () => {
+    const segments = new Segments();
+    for (let i = 0; i < 100_000; i++) segments.give(segments.take(50), 50);
+    for (let i = 0; i < 10; i++) segments.give(segments.take(300_000), 300_000);
+    expect(segments.chunks.length).toBe(2);
   });
 });

@@ -1,44 +1,35 @@
-/** Services and EndpointSlices: virtual addresses against networks and each other, endpoints one by one. */
-import { contains, parseAddress, parseCidr } from '../../wire/address.ts';
-import type { Findings } from '../check.ts';
-import { formatOrigin, nameOf } from '../problem.ts';
+/** Services and EndpointSlices, each by itself: virtual addresses against subnets, endpoints one by one. */
+import { type Cidr, contains, parseAddress } from '../../wire/address.ts';
 import { endpointRefusal, SERVICE_LABEL } from '../schema/endpoint-slice.ts';
-import { vipOwners } from '../services.ts';
+import type { Resource, ResourceOf } from '../types.ts';
+
+export interface Subnet {
+  readonly network: string;
+  readonly cidr: Cidr;
+}
+
+type Report = (resource: Resource, path: string, message: string) => void;
 
 /** M11: what the EndpointSlice controller fills a slice with at most. */
 const USUAL_ENDPOINTS = 100;
 
-export function checkServices(set: Findings): void {
-  const subnets = set.networks.flatMap((network) =>
-    network.spec.subnets.map(({ cidr }) => ({ network: network.name, cidr: parseCidr(cidr) })),
-  );
-  const owners = vipOwners(set.services);
-  for (const service of set.services) {
-    const { clusterIP, ports } = service.spec;
-    if (clusterIP === '') continue;
-    const { words } = parseAddress(clusterIP);
-    const inside = subnets.find(({ cidr }) => contains(cidr, words));
-    if (inside !== undefined) {
-      const message = `${clusterIP} lies inside subnet ${inside.cidr.text} of network ${inside.network}; use one outside every subnet`;
-      set.refuse(service, clusterIPPath(service.document), message);
-    }
-    ports.forEach(({ protocol, port }, i) => {
-      const owner = owners.get(`${clusterIP} ${protocol} ${port}`)!;
-      if (owner === service) return;
-      const message = `${clusterIP}:${port}/${protocol} belongs to ${nameOf(owner)} (${formatOrigin(owner.origin)}), which is older; not programmed`;
-      set.warn(service, `spec.ports[${i}].port`, message);
-    });
-  }
-  for (const slice of set.slices) checkSlice(set, slice);
+export function checkVip(service: ResourceOf<'Service'>, subnets: readonly Subnet[], refuse: Report): void {
+  const { clusterIP } = service.spec;
+  if (clusterIP === '' || subnets.length === 0) return;
+  const { words } = parseAddress(clusterIP);
+  const inside = subnets.find(({ cidr }) => contains(cidr, words));
+  if (inside === undefined) return;
+  const message = `${clusterIP} lies inside subnet ${inside.cidr.text} of network ${inside.network}; use one outside every subnet`;
+  refuse(service, clusterIPPath(service.document), message);
 }
 
-function checkSlice(set: Findings, slice: Findings['slices'][number]): void {
+export function checkSlice(slice: ResourceOf<'EndpointSlice'>, warn: Report): void {
   const { service, addressType, endpoints } = slice.spec;
   if (service === '') {
-    set.warn(slice, 'metadata', `no label ${SERVICE_LABEL}, so no Service uses this slice; add it`);
+    warn(slice, 'metadata', `no label ${SERVICE_LABEL}, so no Service uses this slice; add it`);
   }
   if (endpoints.length > USUAL_ENDPOINTS) {
-    set.warn(
+    warn(
       slice,
       'endpoints',
       `${endpoints.length} endpoints; slices of at most ${USUAL_ENDPOINTS} change faster`,
@@ -48,18 +39,17 @@ function checkSlice(set: Findings, slice: Findings['slices'][number]): void {
   ports?.forEach((port, i) => {
     const absent = port.name === undefined || port.name === null ? 'name' : port.port ? undefined : 'port';
     if (absent === 'name')
-      set.warn(
+      warn(
         slice,
         `ports[${i}]`,
         'a port without name is skipped; write name: "" for a Service port without name',
       );
-    if (absent === 'port') set.warn(slice, `ports[${i}]`, 'a port without number is skipped; add port');
+    if (absent === 'port') warn(slice, `ports[${i}]`, 'a port without number is skipped; add port');
   });
   if (addressType === 'FQDN') return;
   endpoints.forEach(({ address }, i) => {
     const reason = endpointRefusal(address, addressType);
-    if (reason !== null)
-      set.warn(slice, `endpoints[${i}].addresses[0]`, `${reason}; this endpoint is skipped`);
+    if (reason !== null) warn(slice, `endpoints[${i}].addresses[0]`, `${reason}; this endpoint is skipped`);
   });
 }
 

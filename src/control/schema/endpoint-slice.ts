@@ -1,6 +1,7 @@
 /** discovery.k8s.io/v1 EndpointSlice, verbatim: the fields Twill uses, whatever else is there. */
 import { z } from 'zod';
 import { AddressError, parseAddress, unusualKind } from '../../wire/address.ts';
+import { healthOf } from '../endpoints.ts';
 import type { EndpointSliceSpec } from '../types.ts';
 import { kubernetesMetadata } from './envelope.ts';
 import { anyText, boolean, choice, compact, integer } from './fields.ts';
@@ -47,20 +48,29 @@ export const endpointSliceSchema = z.looseObject({
  * when they cannot be used; `endpointRefusal` says why.
  */
 export function endpointSliceSpec(parsed: z.infer<typeof endpointSliceSchema>): EndpointSliceSpec {
+  const endpoints = parsed.endpoints.map(({ addresses, conditions, nodeName }) =>
+    compact<EndpointSliceSpec['endpoints'][number]>({
+      address: canonical(addresses[0] ?? ''),
+      ready: conditions.ready,
+      serving: conditions.serving,
+      terminating: conditions.terminating,
+      nodeName,
+    }),
+  );
   return {
     service: parsed.metadata.labels[SERVICE_LABEL] ?? '',
     addressType: parsed.addressType,
     ports: parsed.ports.flatMap(({ name, protocol, port }) => {
       return name === undefined || port === undefined || port === 0 ? [] : [{ name, protocol, port }];
     }),
-    endpoints: parsed.endpoints.map(({ addresses, conditions, nodeName }) =>
-      compact<EndpointSliceSpec['endpoints'][number]>({
-        address: canonical(addresses[0] ?? ''),
-        ready: conditions.ready,
-        serving: conditions.serving,
-        terminating: conditions.terminating,
-        nodeName,
-      }),
+    endpoints,
+    ready: endpoints.filter(({ ready }) => ready).length,
+    words: Int32Array.from(
+      endpoints.flatMap(({ address, ready, serving, terminating }) =>
+        endpointRefusal(address, 'IPv4') === null
+          ? [parseAddress(address).words[3], healthOf(ready, serving, terminating)]
+          : [],
+      ),
     ),
   };
 }

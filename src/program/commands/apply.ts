@@ -22,8 +22,9 @@ export function registerApply(program: Command, context: Context): void {
     .addOption(socketOption())
     .addOption(timeoutOption(30))
     .action(async (options: Options) => {
+      const sources = await readPaths(options.filename);
       const request: ApplyRequest = {
-        sources: await readPaths(options.filename),
+        sources: sources.map(({ file, text }) => ({ file, text })),
         ...(options.dryRun && { dryRun: true }),
       };
       const target = { socket: socketPath(context, options), timeout: options.timeout };

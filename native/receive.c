@@ -1,0 +1,305 @@
+#include "receive.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <unistd.h>
+
+#include "card.h"
+#include "inet.h"
+#include "vnet.h"
+
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+/* Asynchronous socket errors skipped in one turn (an ICMP error is reported once, then forgotten). */
+#define ERRORS_SKIPPED 4
+/* What one device may take before the others' turn. */
+#define TURN_FRAMES 64
+#define TURN_BYTES (128 << 10)
+
+static const struct offload NOTHING = {0, 0, GSO_NONE, 0};
+
+/* Height of the free stack after dropping entries that name no slot. */
+static int32_t free_slots(struct card *c)
+{
+  int32_t *count = &c->field[CONTROL][CTL_FREE_COUNT];
+  if (*count < 0 || *count > c->limits.slots) *count = 0;
+  while (*count > 0 && (uint32_t)c->field[FREE][*count - 1] >= (uint32_t)c->limits.slots) --*count;
+  return *count;
+}
+
+/* @returns a free slot, or -1. */
+static int32_t take_slot(struct card *c)
+{
+  int32_t left = free_slots(c);
+  if (left == 0) return -1;
+  c->field[CONTROL][CTL_FREE_COUNT] = left - 1;
+  return c->field[FREE][left - 1];
+}
+
+static void give_slot(struct card *c, int32_t slot)
+{
+  int32_t left = free_slots(c);
+  if (left == c->limits.slots) return; /* JavaScript gave back more than there are */
+  c->field[FREE][left] = slot;
+  c->field[CONTROL][CTL_FREE_COUNT] = left + 1;
+}
+
+static uint8_t *buffer(struct card *c, int32_t slot)
+{
+  return c->arena + (size_t)slot * (size_t)c->limits.slot_bytes + c->limits.headroom;
+}
+
+static int32_t room(const struct card *c) { return c->limits.slot_bytes - c->limits.headroom; }
+
+/* Writes every column of a received slot; `fault` may be raised later. */
+static void hand_up(struct card *c, int32_t at, int32_t slot, int32_t length, const struct origin *from,
+                    const struct offload *o)
+{
+  int32_t **f = c->field;
+  f[START][slot] = slot * c->limits.slot_bytes + c->limits.headroom;
+  f[LENGTH][slot] = length;
+  f[DEVICE][slot] = from->device;
+  f[CSUM_START][slot] = o->csum_start;
+  f[CSUM_OFFSET][slot] = o->csum_offset;
+  f[GSO_TYPE][slot] = o->gso_type;
+  f[GSO_SIZE][slot] = o->gso_size;
+  f[FAULT][slot] = FAULT_NONE;
+  f[TOS][slot] = from->tos;
+  for (int i = 0; i < 4; i++) f[REMOTE0 + i][slot] = (int32_t)from->remote[i];
+  f[RX][at] = slot;
+}
+
+/* ---- TAP ---- */
+
+/* What the virtio-net header before `frame` says. @returns FAULT_NONE, or FAULT_VNET with `o` empty. */
+static int32_t read_vnet(const uint8_t *frame, int32_t length, struct offload *o)
+{
+  struct vnet h;
+  memcpy(&h, frame - VNET_BYTES, sizeof h);
+  *o = (struct offload){0, 0, h.gso_type, 0};
+  /* Almost every small frame that was forwarded to us says nothing at all. */
+  if (!(h.flags | h.gso_type)) return FAULT_NONE;
+  if (h.flags & VNET_NEEDS_CSUM) {
+    o->csum_start = le16toh(h.csum_start);
+    o->csum_offset = le16toh(h.csum_offset);
+  }
+  if (o->gso_type != GSO_NONE) o->gso_size = le16toh(h.gso_size);
+  int32_t headers;
+  /* hdr_len is the kernel's linear length, not the headers': only its bound means anything. */
+  bool good = (!(h.flags & VNET_NEEDS_CSUM) || o->csum_start != 0) && offload_valid(o, frame, length, &headers) &&
+              (o->gso_type == GSO_NONE || le16toh(h.hdr_len) <= length);
+  if (good) return FAULT_NONE;
+  *o = NOTHING;
+  return FAULT_VNET;
+}
+
+/* The frame read into `slot`, the topmost free one, joins the burst or an earlier frame of its flow. */
+static void take_frame(struct card *c, int32_t *n, int32_t slot, int32_t length, const struct origin *from,
+                       bool truncated)
+{
+  uint8_t *frame = buffer(c, slot);
+  struct offload o = NOTHING;
+  struct segment s;
+  int32_t fault = truncated ? FAULT_TRUNCATED : length < 0 ? FAULT_VNET : read_vnet(frame, length, &o);
+  enum standing standing = fault == FAULT_NONE ? coalesce_read(&s, frame, 0, length, &o) : BLOCKER;
+  if (coalesce_merge(&c->coalescer, &s, standing, from, room(c))) return;
+  c->field[CONTROL][CTL_FREE_COUNT]--;
+  hand_up(c, *n, slot, length > 0 ? length : 0, from, &o);
+  ++*n;
+  c->field[FAULT][slot] = fault;
+  if (standing == SEGMENT) coalesce_lead(&c->coalescer, &s, from, slot);
+}
+
+/* One read per frame; the virtio-net header lands in the headroom right before it. */
+enum turn receive_tap(struct card *c, int32_t device, int32_t *n, struct budget *b)
+{
+  const size_t most = (size_t)room(c) + VNET_BYTES;
+  const struct origin from = {.device = device};
+  const int32_t enough = b->bytes > TURN_BYTES ? b->bytes - TURN_BYTES : 0;
+  int fd = c->device[device].fd;
+  for (int turn = 0; turn < TURN_FRAMES; turn++) {
+    if (b->frames == 0 || b->bytes <= enough) return MORE;
+    int32_t left = free_slots(c);
+    if (left == 0 || *n == c->limits.burst) return STARVED;
+    int32_t slot = c->field[FREE][left - 1];
+    ssize_t got = read(fd, buffer(c, slot) - VNET_BYTES, most);
+    if (got <= 0) {
+      if (got < 0 && errno == EINTR) continue;
+      /* EBADFD: namespace deleted or link removed; EIO: the same on older kernels. */
+      if (got < 0 && (errno == EBADFD || errno == EIO || errno == ENODEV)) card_gone(c, device);
+      return DRAINED;
+    }
+    b->frames--;
+    b->bytes -= (int32_t)got;
+    take_frame(c, n, slot, (int32_t)got - VNET_BYTES, &from, (size_t)got == most); /* tun cuts silently */
+  }
+  return MORE;
+}
+
+/* ---- UDP ---- */
+
+static void read_sender(struct origin *from, const union any_address *name)
+{
+  uint32_t word[4] = {0, 0, htonl(0xffff), 0};
+  if (name->sa.sa_family == AF_INET)
+    word[3] = name->in.sin_addr.s_addr;
+  else
+    memcpy(word, &name->in6.sin6_addr, sizeof word);
+  for (int i = 0; i < 4; i++) from->remote[i] = ntohl(word[i]);
+}
+
+/* Outer TOS, and the size of the datagrams the kernel put into one message (0: it is one datagram). */
+static void read_control(struct msghdr *m, int32_t *tos, int32_t *segment)
+{
+  *tos = *segment = 0;
+  for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
+    int value = 0;
+    if (h->cmsg_level == IPPROTO_IP && h->cmsg_type == IP_TOS) {
+      *tos = *CMSG_DATA(h);
+    } else if (h->cmsg_level == IPPROTO_IPV6 && h->cmsg_type == IPV6_TCLASS) {
+      memcpy(&value, CMSG_DATA(h), sizeof value);
+      *tos = value & 0xff;
+    } else if (h->cmsg_level == SOL_UDP && h->cmsg_type == UDP_GRO) {
+      memcpy(&value, CMSG_DATA(h), sizeof value);
+      *segment = value > 0 ? value : 0;
+    }
+  }
+}
+
+/*
+ * Fills the inbox from a socket. Every message has a slot of its own, taken off the free stack.
+ * @returns DRAINED or MORE as far as the socket goes, STARVED, FAILED.
+ */
+static enum turn fill_inbox(struct card *c, int32_t device)
+{
+  struct inbox *in = &c->inbox;
+  int ready = 0, got = -1;
+  for (; ready < INBOX; ready++) {
+    int32_t slot = take_slot(c);
+    if (slot < 0) break;
+    in->slot[ready] = slot;
+    in->iov[ready] = (struct iovec){buffer(c, slot), (size_t)room(c)};
+    in->msg[ready].msg_hdr = (struct msghdr){
+        .msg_name = &in->name[ready],
+        .msg_namelen = sizeof in->name[ready],
+        .msg_iov = &in->iov[ready],
+        .msg_iovlen = 1,
+        .msg_control = &in->control[ready],
+        .msg_controllen = sizeof in->control[ready],
+    };
+  }
+  if (ready == 0) return STARVED;
+  enum turn turn = DRAINED;
+  for (int errors = 0; got < 0;) {
+    /* Not recvmmsg's own timeout: it is only looked at between messages. */
+    got = recvmmsg(c->device[device].fd, in->msg, (unsigned)ready, MSG_DONTWAIT, NULL);
+    if (got >= 0 || errno == EINTR) continue;
+    if (errno == EAGAIN) break;
+    turn = FAILED;
+    if (++errors == ERRORS_SKIPPED) break;
+  }
+  in->at = 0;
+  in->count = got > 0 ? got : 0;
+  in->device = device;
+  for (int i = ready; i-- > in->count;) give_slot(c, in->slot[i]);
+  if (got == ready) return MORE;
+  return got >= 0 ? DRAINED : turn;
+}
+
+/*
+ * A Linux VXLAN device hands a local sender's UDP super-frame to veth unsegmented, inside one datagram that
+ * carries the inner segment size (skb_shinfo->gso_size): the first inner frame then claims the whole message.
+ */
+static bool is_inner_super(uint8_t *message, int32_t prefix, int32_t length, struct segment *s)
+{
+  return length > prefix && coalesce_read(s, message + prefix, prefix, length - prefix, &NOTHING) == SEGMENT && !s->tcp &&
+         prefix + s->headers + s->payload == length && coalesce_is_partial(s);
+}
+
+/* Hands up one whole message as one frame. */
+static void take_whole(struct card *c, int32_t *n, int32_t slot, int32_t length, const struct origin *from,
+                       const struct offload *o, int32_t fault)
+{
+  coalesce_merge(&c->coalescer, NULL, BLOCKER, from, 0);
+  hand_up(c, *n, slot, length, from, o);
+  ++*n;
+  c->field[FAULT][slot] = fault;
+}
+
+/*
+ * The datagrams of one message. The first stays where it is; others move behind an earlier frame of their flow,
+ * or to a slot of their own.
+ * @returns false, with nothing done, when the burst or the free slots cannot hold them all.
+ */
+static bool take_message(struct card *c, int32_t *n, int at)
+{
+  struct inbox *in = &c->inbox;
+  const int32_t slot = in->slot[at], length = (int32_t)in->msg[at].msg_len, prefix = c->device[in->device].prefix;
+  struct origin from = {.device = in->device};
+  struct segment s;
+  int32_t size;
+  if (*n == c->limits.burst) return false;
+  read_sender(&from, &in->name[at]);
+  read_control(&in->msg[at].msg_hdr, &from.tos, &size);
+  uint8_t *message = buffer(c, slot);
+  bool truncated = in->msg[at].msg_hdr.msg_flags & MSG_TRUNC;
+  if (size == 0 || size > length) size = length;
+  int32_t count = size ? (length + size - 1) / size : 1;
+  if (truncated || count > c->limits.burst) {
+    take_whole(c, n, slot, length, &from, &NOTHING, FAULT_TRUNCATED);
+    return true;
+  }
+  if (count > 1 && is_inner_super(message, prefix, length, &s)) {
+    struct offload o = {s.l4, UDP_CHECKSUM, GSO_UDP_L4, size};
+    take_whole(c, n, slot, length, &from, &o, FAULT_NONE);
+    return true;
+  }
+  if (count > c->limits.burst - *n || count - 1 > free_slots(c)) return false;
+
+  bool stays = false;
+  for (int32_t i = 0; i < count; i++) {
+    uint8_t *datagram = message + i * size;
+    int32_t bytes = i == count - 1 ? length - i * size : size;
+    enum standing standing =
+        bytes < prefix ? APART : coalesce_read(&s, datagram + prefix, prefix, bytes - prefix, &NOTHING);
+    if (coalesce_merge(&c->coalescer, &s, standing, &from, room(c))) continue;
+    int32_t own = i == 0 ? slot : take_slot(c);
+    if (own < 0) break; /* some of the slots counted above are none: the switch's doing, and its loss */
+    if (i == 0)
+      stays = true;
+    else
+      memmove(buffer(c, own), datagram, (size_t)bytes); /* the same slot, if it is on the stack twice */
+    hand_up(c, *n, own, bytes, &from, &NOTHING);
+    ++*n;
+    s.frame = buffer(c, own) + prefix;
+    if (standing == SEGMENT) coalesce_lead(&c->coalescer, &s, &from, own);
+  }
+  if (!stays) give_slot(c, slot);
+  return true;
+}
+
+enum turn receive_udp(struct card *c, int32_t device, int32_t *n, struct budget *b)
+{
+  struct inbox *in = &c->inbox;
+  enum turn turn = MORE;
+  if (!inbox_waits(in)) turn = fill_inbox(c, device);
+  while (inbox_waits(in)) {
+    if (!take_message(c, n, in->at)) return STARVED;
+    b->frames--;
+    b->bytes -= (int32_t)in->msg[in->at++].msg_len;
+  }
+  return turn;
+}
+
+void receive_forget(struct card *c)
+{
+  struct inbox *in = &c->inbox;
+  while (inbox_waits(in)) give_slot(c, in->slot[in->at++]);
+}

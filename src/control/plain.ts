@@ -1,0 +1,491 @@
+/**
+ * Services and EndpointSlices as kubectl prints them, read without making objects of what is not used: a hundred
+ * thousand in a second. Whatever is unusual — a field of another type, an address to be warned of, a second address
+ * family — is left to the schemas, which alone know what is right and what to say of it. `test/control/json.test.ts`
+ * holds both to the same result.
+ */
+import { unusualKind } from '../wire/address.ts';
+import { parsePath } from './document.ts';
+import { ENDPOINT_WORDS, healthOf, isReady } from './endpoints.ts';
+import { END, type JsonCursor, Keys } from './json.ts';
+import type { JsonText } from './json-document.ts';
+import { endpointSliceSchema, endpointSliceSpec, SERVICE_LABEL } from './schema/endpoint-slice.ts';
+import type { EndpointSliceSpec, Origin, ServiceSpec } from './types.ts';
+
+const enum Key {
+  API_VERSION = 1,
+  KIND,
+  METADATA,
+  SPEC,
+  ADDRESS_TYPE,
+  PORTS,
+  ENDPOINTS,
+  NAME,
+  NAMESPACE,
+  LABELS,
+  ANNOTATIONS,
+  SERVICE_NAME,
+  TYPE,
+  CLUSTER_IP,
+  CLUSTER_IPS,
+  PROTOCOL,
+  PORT,
+  SESSION_AFFINITY,
+  ADDRESSES,
+  CONDITIONS,
+  READY,
+  SERVING,
+  TERMINATING,
+  NODE_NAME,
+  /** Keys from here on are left to the schemas. */
+  UNUSUAL,
+}
+
+export const PLAIN_KEYS = new Keys([
+  'apiVersion',
+  'kind',
+  'metadata',
+  'spec',
+  'addressType',
+  'ports',
+  'endpoints',
+  'name',
+  'namespace',
+  'labels',
+  'annotations',
+  SERVICE_LABEL,
+  'type',
+  'clusterIP',
+  'clusterIPs',
+  'protocol',
+  'port',
+  'sessionAffinity',
+  'addresses',
+  'conditions',
+  'ready',
+  'serving',
+  'terminating',
+  'nodeName',
+  'service.kubernetes.io/service-proxy-name',
+  'service.kubernetes.io/headless',
+  'sessionAffinityConfig',
+  'externalName',
+  'externalIPs',
+  'loadBalancerIP',
+  'loadBalancerSourceRanges',
+  '__proto__',
+]);
+
+type Port = ServiceSpec['ports'][number];
+
+/** A resource that stays the text it came in; it is read again by whoever wants all of it. */
+export class PlainResource {
+  readonly isPlain = true;
+
+  constructor(
+    readonly kind: 'Service' | 'EndpointSlice',
+    readonly namespace: string,
+    readonly name: string,
+    readonly spec: ServiceSpec | EndpointSliceSpec,
+    private readonly source: JsonText,
+    private readonly start: number,
+    readonly end: number,
+  ) {}
+
+  /** Whether both came in the same words. */
+  isLike(other: PlainResource): boolean {
+    const { bytes } = this.source;
+    return bytes.compare(other.source.bytes, other.start, other.end, this.start, this.end) === 0;
+  }
+
+  get document(): Readonly<Record<string, unknown>> {
+    return JSON.parse(this.source.text(this.start, this.end)) as Readonly<Record<string, unknown>>;
+  }
+
+  get labels(): Readonly<Record<string, string>> {
+    return (this.document.metadata as { labels?: Record<string, string> }).labels ?? {};
+  }
+
+  get annotations(): Readonly<Record<string, string>> {
+    return (this.document.metadata as { annotations?: Record<string, string> }).annotations ?? {};
+  }
+
+  get origin(): Origin {
+    return this.source.origin(this.start);
+  }
+
+  locate(path: string): Origin {
+    return this.source.locate(this.start, parsePath(path), false);
+  }
+}
+
+class PlainSliceSpec implements EndpointSliceSpec {
+  readonly addressType = 'IPv4';
+
+  constructor(
+    readonly service: string,
+    readonly ports: EndpointSliceSpec['ports'],
+    readonly words: Int32Array,
+    private readonly source: JsonText,
+    private readonly start: number,
+    private readonly end: number,
+  ) {}
+
+  get ready(): number {
+    let count = 0;
+    for (let i = 1; i < this.words.length; i += ENDPOINT_WORDS) if (isReady(this.words[i]!)) count++;
+    return count;
+  }
+
+  get endpoints(): EndpointSliceSpec['endpoints'] {
+    const document: unknown = JSON.parse(this.source.text(this.start, this.end));
+    return endpointSliceSpec(endpointSliceSchema.parse(document)).endpoints;
+  }
+}
+
+/** M11: longer slices are warned of. */
+const MOST_ENDPOINTS = 100;
+/** Words of endpoints that share one memory; a text has more than 8 bytes for each. */
+const POOL_WORDS = 1 << 16;
+
+const WORDS = 256;
+
+/** Reads one item after the other. Fields are what was read of the present one. */
+export class PlainReader {
+  private kind = '';
+  private apiVersion = '';
+  private name = '';
+  private namespace = '';
+  private service = '';
+  private addressType = '';
+  private clusterIP = '';
+  private vipWord = 0;
+  private ports: Port[] = [];
+  private hasSpec = false;
+  private isSlice = false;
+  private words: Int32Array;
+  private used = 0;
+  private first = 0;
+  /** Words seen, each in the place its letters choose. */
+  private readonly known: (string | undefined)[] = new Array(WORDS).fill(undefined);
+  private lastPorts: readonly Port[] = [];
+
+  constructor(
+    private readonly text: JsonText,
+    private readonly cursor: JsonCursor,
+  ) {
+    this.words = new Int32Array(Math.min(POOL_WORDS, text.bytes.length >> 3));
+  }
+
+  /** @returns null when the object at `start` is not of the usual form. */
+  read(start: number): PlainResource | null {
+    const { cursor } = this;
+    this.kind = this.apiVersion = this.name = this.service = this.addressType = this.clusterIP = '';
+    this.namespace = 'default';
+    this.ports = [];
+    this.hasSpec = this.isSlice = false;
+    if (this.used + MOST_ENDPOINTS * ENDPOINT_WORDS > POOL_WORDS) {
+      this.words = new Int32Array(POOL_WORDS);
+      this.used = 0;
+    }
+    this.first = this.used;
+    cursor.moveTo(start);
+    cursor.open();
+    for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) this.top(key);
+    if (cursor.failed || this.name === '' || this.namespace === '') return null;
+    const end = cursor.at;
+    if (this.kind === 'Service' && this.apiVersion === 'v1') {
+      if (!this.hasSpec || this.isSlice || this.clusterIP === '' || !areDistinct(this.ports)) return null;
+      const spec = { clusterIP: this.clusterIP, ports: this.shared(), affinity: 0 };
+      return new PlainResource('Service', this.namespace, this.name, spec, this.text, start, end);
+    }
+    if (this.kind !== 'EndpointSlice' || this.apiVersion !== 'discovery.k8s.io/v1') return null;
+    if (this.hasSpec || this.service === '' || this.addressType !== 'IPv4') return null;
+    const { text } = this;
+    const words = this.words.subarray(this.first, this.used);
+    const spec = new PlainSliceSpec(this.service, this.shared(), words, text, start, end);
+    return new PlainResource('EndpointSlice', this.namespace, this.name, spec, text, start, end);
+  }
+
+  private top(key: number): void {
+    switch (key) {
+      case Key.API_VERSION:
+        this.apiVersion = this.word();
+        break;
+      case Key.KIND:
+        this.kind = this.word();
+        break;
+      case Key.METADATA:
+        this.object(this.metadata);
+        break;
+      case Key.SPEC:
+        this.hasSpec = true;
+        this.object(this.serviceSpec);
+        break;
+      case Key.ADDRESS_TYPE:
+        this.isSlice = true;
+        this.addressType = this.word();
+        break;
+      case Key.PORTS:
+        this.isSlice = true;
+        this.list(this.port);
+        break;
+      case Key.ENDPOINTS:
+        this.isSlice = true;
+        this.list(this.endpoint);
+        if (this.used - this.first > MOST_ENDPOINTS * ENDPOINT_WORDS) this.cursor.fail();
+        break;
+      default:
+        this.cursor.skip();
+    }
+  }
+
+  private metadata(key: number): void {
+    switch (key) {
+      case Key.NAME:
+        this.name = this.string();
+        break;
+      case Key.NAMESPACE:
+        this.namespace = this.word();
+        break;
+      case Key.LABELS:
+        this.object(this.label);
+        break;
+      case Key.ANNOTATIONS:
+        this.object(this.annotation);
+        break;
+      default:
+        this.cursor.skip();
+    }
+  }
+
+  private label(key: number): void {
+    if (key === Key.SERVICE_NAME) this.service = this.string();
+    else if (key >= Key.UNUSUAL) this.cursor.fail();
+    else this.cursor.skipString();
+  }
+
+  private annotation(key: number): void {
+    if (key >= Key.UNUSUAL) this.cursor.fail();
+    else this.cursor.skipString();
+  }
+
+  private serviceSpec(key: number): void {
+    if (key >= Key.UNUSUAL) {
+      this.cursor.fail();
+      return;
+    }
+    switch (key) {
+      case Key.TYPE:
+        this.oneOf('ClusterIP', 'NodePort', 'LoadBalancer');
+        break;
+      case Key.CLUSTER_IP:
+        this.vip();
+        break;
+      case Key.CLUSTER_IPS: {
+        let count = 0;
+        this.cursor.openList();
+        for (; this.cursor.nextItem(count === 0); count++) this.vip();
+        if (count !== 1) this.cursor.fail();
+        break;
+      }
+      case Key.PORTS:
+        this.list(this.port);
+        break;
+      case Key.SESSION_AFFINITY:
+        this.oneOf('None');
+        break;
+      default:
+        this.cursor.skip();
+    }
+  }
+
+  /** clusterIP and clusterIPs[0]; they agree. */
+  private vip(): void {
+    const from = this.cursor.at;
+    const address = this.address();
+    if (this.clusterIP !== '' && this.vipWord !== address) this.cursor.fail();
+    if (this.clusterIP === '')
+      this.clusterIP = this.text.bytes.toString('latin1', from + 1, this.cursor.at - 1);
+    this.vipWord = address;
+  }
+
+  private port(): void {
+    const { cursor } = this;
+    let name: string | undefined;
+    let protocol: Port['protocol'] = 'TCP';
+    let port = 0;
+    cursor.open();
+    for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) {
+      if (key === Key.NAME) name = this.word();
+      else if (key === Key.PROTOCOL) protocol = this.oneOf('TCP', 'UDP', 'SCTP');
+      else if (key === Key.PORT) port = this.number();
+      else cursor.skip();
+    }
+    // A slice's port without name is skipped with a warning, a Service's has the empty name.
+    if (port < 1 || port > 65_535 || (name === undefined && !this.hasSpec)) cursor.fail();
+    this.ports.push({ name: name ?? '', protocol, port });
+  }
+
+  private endpoint(): void {
+    const { cursor } = this;
+    let address: number | undefined;
+    let health = healthOf(true, true, false);
+    cursor.open();
+    for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) {
+      switch (key) {
+        case Key.ADDRESSES: {
+          let count = 0;
+          cursor.openList();
+          for (; cursor.nextItem(count === 0); count++) address = this.address();
+          if (count !== 1) cursor.fail();
+          break;
+        }
+        case Key.CONDITIONS:
+          health = this.conditions();
+          break;
+        case Key.NODE_NAME:
+          cursor.skipString();
+          break;
+        default:
+          cursor.skip();
+      }
+    }
+    if (address === undefined || isUnusual(address) || this.used + ENDPOINT_WORDS > this.words.length) {
+      cursor.fail();
+      return;
+    }
+    this.words[this.used++] = address;
+    this.words[this.used++] = health;
+  }
+
+  private conditions(): number {
+    const { cursor } = this;
+    let ready = true;
+    let serving = true;
+    let terminating = false;
+    cursor.open();
+    for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) {
+      if (key === Key.READY) ready = this.boolean();
+      else if (key === Key.SERVING) serving = this.boolean();
+      else if (key === Key.TERMINATING) terminating = this.boolean();
+      else cursor.skip();
+    }
+    return healthOf(ready, serving, terminating);
+  }
+
+  private object(field: (this: this, key: number) => void): void {
+    const { cursor } = this;
+    cursor.open();
+    for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) field.call(this, key);
+  }
+
+  private list(item: (this: this) => void): void {
+    const { cursor } = this;
+    cursor.openList();
+    for (let first = true; cursor.nextItem(first); first = false) item.call(this);
+  }
+
+  /** The ports, or those of the item before when they are the same: neighbours often are alike. */
+  private shared(): readonly Port[] {
+    const { ports, lastPorts } = this;
+    let isSame = ports.length === lastPorts.length;
+    for (let i = 0; isSame && i < ports.length; i++) {
+      const [a, b] = [ports[i]!, lastPorts[i]!];
+      isSame = a.name === b.name && a.port === b.port && a.protocol === b.protocol;
+    }
+    if (!isSame) this.lastPorts = ports;
+    return this.lastPorts;
+  }
+
+  private string(): string {
+    const from = this.cursor.at + 1;
+    if (!this.cursor.skipString()) this.cursor.fail();
+    return this.cursor.failed ? '' : this.text.bytes.toString('latin1', from, this.cursor.at - 1);
+  }
+
+  /** The same for a word that many items have: one string for all of them. */
+  private word(): string {
+    const from = this.cursor.at + 1;
+    if (!this.cursor.skipString()) this.cursor.fail();
+    if (this.cursor.failed) return '';
+    const { bytes } = this.text;
+    const to = this.cursor.at - 1;
+    const place = (to - from + bytes[from]! * 7 + bytes[to - 1]! * 31) & (WORDS - 1);
+    const known = this.known[place];
+    if (known !== undefined && isText(bytes, from, to, known)) return known;
+    const word = bytes.toString('latin1', from, to);
+    this.known[place] = word;
+    return word;
+  }
+
+  private oneOf<W extends string>(...words: readonly W[]): W {
+    const text = this.word();
+    const word = words.find((candidate) => candidate === text);
+    if (word === undefined) this.cursor.fail();
+    return word ?? words[0]!;
+  }
+
+  private boolean(): boolean {
+    const isTrue = this.text.bytes[this.cursor.at] === 0x74;
+    if (!isTrue && this.text.bytes[this.cursor.at] !== 0x66) this.cursor.fail();
+    this.cursor.skip();
+    return isTrue;
+  }
+
+  /** A whole number of few digits; −1 for another. */
+  private number(): number {
+    const { bytes } = this.text;
+    const from = this.cursor.at;
+    this.cursor.skip();
+    let value = 0;
+    for (let at = from; at < this.cursor.at; at++) {
+      const digit = bytes[at]! - 0x30;
+      if (digit < 0 || digit > 9 || at - from > 5) return -1;
+      value = value * 10 + digit;
+    }
+    return value;
+  }
+
+  /** An IPv4 address in its canonical form, as int32. */
+  private address(): number {
+    const { cursor } = this;
+    const { bytes } = this.text;
+    let at = cursor.at + 1;
+    let value = 0;
+    if (!cursor.isString) cursor.fail();
+    for (let part = 0; part < 4; part++) {
+      const from = at;
+      let byte = 0;
+      for (; at - from < 3 && bytes[at]! >= 0x30 && bytes[at]! <= 0x39; at++)
+        byte = byte * 10 + bytes[at]! - 0x30;
+      const isCanonical = at > from && byte < 256 && (bytes[from] !== 0x30 || at === from + 1);
+      if (!isCanonical || bytes[at] !== (part < 3 ? 0x2e : 0x22)) cursor.fail();
+      value = (value << 8) | byte;
+      at++;
+    }
+    if (!cursor.failed) cursor.at = at;
+    return value;
+  }
+}
+
+const isUnusual = (address: number): boolean => unusualKind([0, 0, 0xffff, address]) !== null;
+
+function isText(bytes: Uint8Array, from: number, to: number, text: string): boolean {
+  if (text.length !== to - from) return false;
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) !== bytes[from + i]) return false;
+  return true;
+}
+
+/** M9, for the usual few ports. */
+function areDistinct(ports: readonly Port[]): boolean {
+  for (let i = 0; i < ports.length; i++) {
+    const { name, port, protocol } = ports[i]!;
+    if (ports.length > 1 && name === '') return false;
+    for (let j = 0; j < i; j++) {
+      const other = ports[j]!;
+      if (other.name === name || (other.port === port && other.protocol === protocol)) return false;
+    }
+  }
+  return true;
+}

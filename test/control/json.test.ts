@@ -1,0 +1,292 @@
+/** JSON read fast means what it means as YAML: the two readers against each other. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { JsonCursor, Keys } from '../../src/control/json.ts';
+import { parseSources } from '../../src/control/parse.ts';
+import { formatProblem } from '../../src/control/problem.ts';
+import type { Resource } from '../../src/control/types.ts';
+import { service, slice } from './fixture.ts';
+
+/** All there is to know of a resource. */
+const meaning = (resource: Resource) => {
+  const { kind, name, namespace, labels, annotations, document } = resource;
+  const { spec } = resource;
+  const content = resource.kind === 'EndpointSlice' ? resource.spec : undefined;
+  return {
+    ...{ kind, name, namespace, labels, annotations, document },
+    spec: content
+      ? { service: content.service, addressType: content.addressType, ports: content.ports }
+      : spec,
+    endpoints: content?.endpoints,
+    words: content && [...content.words],
+  };
+};
+
+function read(text: string) {
+  const { resources, problems, warnings } = parseSources([{ file: 'f', text }]);
+  return {
+    resources: resources.map(meaning),
+    places: resources.map(({ origin }) => `${origin.line}:${origin.column}`),
+    problems: problems.map(formatProblem),
+    warnings: warnings.map(formatProblem),
+    plain: resources.filter((r) => r.isPlain).length,
+  };
+}
+
+/** The same text where only the YAML reader takes it: behind a blank comment on its first line. */
+function readAsYaml(text: string) {
+  const lower = (line: string) => line.replace(/\bf:(\d+):/g, (_, n) => `f:${Number(n) - 1}:`);
+  const found = read(`#\n${text}`);
+  return {
+    ...found,
+    places: found.places.map((place) => place.replace(/^\d+/, (n) => String(Number(n) - 1))),
+    problems: found.problems.map(lower),
+    warnings: found.warnings.map(lower),
+  };
+}
+
+const oddly = <T>(usual: fc.Arbitrary<T>, ...odd: unknown[]): fc.Arbitrary<unknown> =>
+  fc.oneof({ arbitrary: usual, weight: 40 }, { arbitrary: fc.constantFrom(...odd), weight: 1 });
+const rarely = (value: unknown) => oddly(fc.constant(undefined), value);
+const labels = (known: string) =>
+  fc.dictionary(
+    fc.constantFrom('app', known, 'ünï', '__proto__', 'service.kubernetes.io/headless'),
+    oddly(fc.constantFrom('s', 't'), '', 1, null, 'é"'),
+    {
+      maxKeys: 3,
+    },
+  );
+const metadata = (label: string) =>
+  oddly(
+    fc.record(
+      {
+        name: oddly(fc.constantFrom('a', 'b-1'), '', 5, null, 'nämé', 'q"uote'),
+        namespace: oddly(fc.constantFrom('default', 'x'), '', null),
+        labels: oddly(labels(label), null, []),
+        annotations: oddly(fc.dictionary(fc.constantFrom('n', 'm'), fc.string(), { maxKeys: 2 }), null, 'x'),
+        creationTimestamp: fc.constantFrom(null, '2024-01-01T00:00:00Z'),
+        extra: fc.constantFrom(null, [1, {}], { a: { b: 'é' } }),
+      },
+      { requiredKeys: ['name'] },
+    ),
+    null,
+    [],
+  );
+const port = fc.record(
+  {
+    name: oddly(fc.constantFrom('a', 'b', 'c'), '', null, 7),
+    protocol: oddly(fc.constantFrom('TCP', 'UDP'), 'SCTP', 'tcp', null),
+    port: oddly(fc.integer({ min: 1, max: 65_535 }), 0, 65_536, -1, '80', null, 1.5, 1e2),
+    targetPort: fc.constantFrom(8080, 'http'),
+  },
+  { requiredKeys: ['name', 'port'] },
+);
+const ip = oddly(
+  fc.constantFrom('10.0.0.1', '10.0.0.2', '192.168.255.254'),
+  '10.0.0.01',
+  '127.0.0.1',
+  '0.0.0.0',
+  '256.0.0.1',
+  '10.0.0',
+  '10.0.0.1.5',
+  'fd00::1',
+  'None',
+  '',
+  null,
+  5,
+);
+const services = fc.record({
+  apiVersion: oddly(fc.constant('v1'), 'v2', null),
+  kind: oddly(fc.constant('Service'), 'Servce', 'EndpointSlice', null),
+  metadata: metadata('heedless'),
+  spec: oddly(
+    fc.record(
+      {
+        type: oddly(fc.constantFrom('ClusterIP', 'NodePort'), 'ExternalName', 'Odd', null),
+        clusterIP: ip,
+        clusterIPs: oddly(
+          fc.constant(undefined),
+          null,
+          'x',
+          [],
+          ['10.0.0.1'],
+          ['10.0.0.1', '10.0.0.2'],
+          ['fd00::1'],
+        ),
+        ports: oddly(fc.array(port, { maxLength: 2 }), null, {}),
+        sessionAffinity: oddly(fc.constant('None'), 'ClientIP', 'x'),
+        sessionAffinityConfig: rarely({ clientIP: { timeoutSeconds: 5 } }),
+        externalIPs: rarely(['010.0.0.1']),
+        selector: fc.constant({ app: 'x' }),
+      },
+      { requiredKeys: ['clusterIP', 'ports'] },
+    ),
+    null,
+    undefined,
+  ),
+  status: fc.constant({ loadBalancer: {} }),
+});
+const slices = fc.record(
+  {
+    apiVersion: fc.constant('discovery.k8s.io/v1'),
+    kind: fc.constant('EndpointSlice'),
+    addressType: oddly(fc.constant('IPv4'), 'IPv6', 'FQDN', null),
+    metadata: metadata('kubernetes.io/service-name'),
+    ports: oddly(fc.array(port, { maxLength: 2 }), null, 3),
+    endpoints: oddly(
+      fc.array(
+        fc.record(
+          {
+            addresses: oddly(fc.tuple(ip), [], null, ['10.0.0.1', '10.0.0.02']),
+            conditions: oddly(
+              fc.record(
+                {
+                  ready: oddly(fc.boolean(), null, 'true'),
+                  serving: oddly(fc.boolean(), null),
+                  terminating: fc.boolean(),
+                },
+                { requiredKeys: [] },
+              ),
+              null,
+            ),
+            nodeName: oddly(fc.constant('node-1'), null, 4),
+            targetRef: fc.constant({ kind: 'Pod', name: 'x' }),
+          },
+          { requiredKeys: ['addresses'] },
+        ),
+        { maxLength: 4 },
+      ),
+      null,
+    ),
+    spec: rarely({}),
+  },
+  { requiredKeys: ['apiVersion', 'kind', 'addressType', 'metadata', 'endpoints'] },
+);
+
+describe('JSON', () => {
+  it('M1, M3: Services and slices, usual and odd, mean and are told what they are as YAML', () => {
+    let plain = 0;
+    let all = 0;
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(services, slices), { minLength: 1, maxLength: 4 }),
+        fc.constantFrom(0, 2, 4),
+        fc.boolean(),
+        (items, indent, isList) => {
+          const value = isList ? { apiVersion: 'v1', items, kind: 'List' } : items[0];
+          const text = JSON.stringify(value, null, indent);
+          const { plain: fast, ...asJson } = read(text);
+          const { plain: _, ...asYaml } = readAsYaml(text);
+          expect(asJson).toEqual(asYaml);
+          plain += fast;
+          all += asJson.resources.length;
+        },
+      ),
+      { numRuns: 600 },
+    );
+    expect(plain).toBeGreaterThan(all / 10);
+  });
+
+  it('what kubectl prints is read the fast way', () => {
+    const vip = { clusterIP: '10.96.0.1', clusterIPs: ['10.96.0.1'], type: 'ClusterIP' };
+    const spec = { ...vip, ports: [{ name: 'a', port: 80, protocol: 'TCP', targetPort: 8080 }] };
+    const endpoints = [{ addresses: ['10.0.0.1'], conditions: { ready: true, serving: true } }];
+    const items = [service('s', spec, { namespace: 'n' }), slice('s-1', 's', { endpoints })];
+    const { plain, resources } = read(JSON.stringify({ apiVersion: 'v1', items, kind: 'List' }, null, 4));
+    expect([plain, resources.length]).toEqual([2, 2]);
+  });
+
+  it.each([
+    [
+      'a key twice',
+      '{"kind": "Service", "kind": "Service"}',
+      'f:1:21: this key occurs twice in one mapping; keep one',
+    ],
+    [
+      'a key twice in a part that is not used',
+      '{"kind": "x", "y": {"a": 1, "a": 2}}',
+      'f:1:29: this key occurs twice',
+    ],
+    ['a comma too many', '{"kind": "Service",, }', 'f:1:'],
+    ['more behind it', '{"kind": "Service"} x', 'f:1:'],
+    ['an end too early', '{"kind": "Service"', 'f:1:'],
+  ])('M3: %s is told with its place', (_what, text, message) => {
+    expect(read(text).problems.join('\n')).toContain(message);
+  });
+
+  it('M3: positions count characters, not bytes', () => {
+    const text =
+      '{"kind": "Host", "apiVersion": "twill/v1alpha1",\n "metadata": {"name": "ü", "nome": 1}, "spec": 5}';
+    expect(read(text).problems).toEqual(readAsYaml(text).problems);
+  });
+
+  it('a value ends where JSON.parse says, or is not taken', () => {
+    const cursor = (text: string) => new JsonCursor(Buffer.from(text), new Keys([]));
+    const accepts = (text: string) => {
+      const at = cursor(text);
+      at.blanks();
+      at.skip();
+      at.blanks();
+      return !at.failed && at.at === Buffer.byteLength(text);
+    };
+    const isJson = (text: string) => {
+      try {
+        JSON.parse(text);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const pieces = fc.array(
+      fc.constantFrom(
+        '{',
+        '}',
+        '[',
+        ']',
+        ',',
+        ':',
+        '"a"',
+        '"b"',
+        '"',
+        '\\',
+        'true',
+        'null',
+        '-',
+        '0',
+        '1',
+        '.5',
+        'e+3',
+        ' ',
+        '\n',
+      ),
+      { maxLength: 12 },
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.json(),
+          pieces.map((p) => p.join('')),
+        ),
+        fc.nat(),
+        fc.constantFrom('', ',', '}', '"', '0', '\\'),
+        (text, at, change) => {
+          const place = at % (text.length + 1);
+          for (const given of [text, text.slice(0, place) + change + text.slice(place + 1)]) {
+            if (accepts(given)) expect(isJson(given), given).toBe(true);
+            else if (isJson(given) && !given.includes('\\')) {
+              // Only a key written twice, or with escapes, is JSON and not taken.
+              expect(countKeys(JSON.parse(given)), given).toBeLessThan((given.match(/"\s*:/g) ?? []).length);
+            }
+          }
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+function countKeys(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const own = Array.isArray(value) ? 0 : Object.keys(value).length;
+  return Object.values(value).reduce((sum: number, item) => sum + countKeys(item), own);
+}
