@@ -283,7 +283,10 @@ async function build(lab: Lab, results: Results): Promise<Map<Way, Site>> {
     server: route.address,
     async load(size, limit) {
       const endpoint = { address: route.address, port: SERVER_PORT };
-      await apply(rules.twillServices(loaded, size, endpoint), limit);
+      const end = performance.now() + limit;
+      for (const text of rules.twillServices(loaded, size, endpoint)) {
+        await apply(text, Math.max(1, end - performance.now()));
+      }
       loaded = size;
     },
     change: (size, port) => apply(rules.twillChange(size, { address: route.address, port }), 10_000),
