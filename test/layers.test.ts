@@ -67,7 +67,7 @@ const LAYERS: Record<string, Layer> = {
       ...['wire', 'table/memory.ts', 'telemetry', 'fabric', 'packet', 'card'],
       ...['bridge', 'neigh', 'overlay', 'conntrack', 'service', 'gateway'],
     ],
-    packages: ['node:worker_threads@worker.ts'],
+    packages: ['node:fs@worker.ts', 'node:os@worker.ts', 'node:worker_threads@worker.ts'],
   },
   control: {
     why: 'from documents to configuration: it touches neither kernel nor packets',
