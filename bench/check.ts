@@ -33,12 +33,13 @@ export interface CheckRow {
 const LEAST_TOLERANCE = 0.15;
 const MOST_TOLERANCE = 0.5;
 
-/** Contenders that a quick run measures too, where Twill's own speed is what makes the ratio. */
+/** From the ratios of a run; what one pair gave is known least. The longest of many round trips is chance. */
 export function baselineFrom(results: Results): Baseline {
   const ratios = results.cells.flatMap((cell) => {
-    if (cell.ratios.length === 0) return [];
-    const each = cell.ratios.map(({ contender, median, low, high }) => {
-      const spread = Math.max(median - low, high - median) / median;
+    const known = cell.ratios.filter(({ contender }) => contender !== 'quiet');
+    if (known.length === 0) return [];
+    const each = known.map(({ contender, pairs, median, low, high }) => {
+      const spread = pairs === 1 ? MOST_TOLERANCE : Math.max(median - low, high - median) / median;
       const tolerance = Math.min(MOST_TOLERANCE, Math.max(LEAST_TOLERANCE, 1.5 * spread));
       return [contender, { ratio: round(median), tolerance: round(tolerance) }] as const;
     });

@@ -17,7 +17,8 @@ import { type Interrupt, type Request, runSession } from './session.ts';
 import { LOAD } from './tools.ts';
 
 const ROOT = packageRoot();
-const RESULTS = join(ROOT, 'bench/results');
+/** Elsewhere for tests. */
+const RESULTS = process.env.TWILL_BENCH_RESULTS ?? join(ROOT, 'bench/results');
 const BASELINE = join(ROOT, 'bench/baseline.json');
 const PERFORMANCE = join(ROOT, 'docs/performance.md');
 
@@ -92,8 +93,8 @@ async function perform(task: Task): Promise<void> {
       const page = task.file.replace(/(\.json)?$/, '.html');
       writeFileSync(page, renderPage(results));
       process.stdout.write(`${short(page)}\n`);
-      if (results.mode !== 'full' || results.aborted !== null) {
-        process.stderr.write(`twill bench: ${short(PERFORMANCE)} is left alone: that was no full run\n`);
+      if (results.mode === 'selection' || results.aborted !== null) {
+        process.stderr.write(`twill bench: ${short(PERFORMANCE)} is left alone: that was no whole run\n`);
         return;
       }
       writeFileSync(PERFORMANCE, renderPerformance(results, task.file));

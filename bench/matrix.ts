@@ -20,11 +20,18 @@ export interface Planned {
 }
 
 /** What the harness adds to a run: servers started, counters read. */
-export const OVERHEAD_SECONDS = 0.35;
+export const OVERHEAD_SECONDS = 0.15;
 
 export const ALL = ['twill', 'kernel', 'reference', 'ovs-tso', 'ovs', 'vde', 'tinc'] as const;
 const PAIR = ['twill', 'kernel'] as const;
 const TRIO = ['twill', 'kernel', 'reference'] as const;
+
+/** Who has no way there: one host's switches, a tunnel between two. */
+const ABSENT: Readonly<Record<Path, readonly string[]>> = {
+  same: ['tinc'],
+  cross: ['ovs-tso', 'vde'],
+  none: [],
+};
 
 type Workload = Omit<Planned, 'cell' | 'contenders' | 'rounds'> &
   Pick<Cell, 'group' | 'title' | 'unit' | 'better'> & { readonly name: string };
@@ -98,7 +105,7 @@ function place(workload: Workload, where: Place): Planned[] {
       id: [name, path, layout, ...(mtu === 1500 ? [] : [mtu])].join('/'),
       ...{ group, title, path, layout, mtu, unit, better },
     },
-    contenders,
+    contenders: contenders.filter((name) => !ABSENT[path].includes(name)),
     rounds,
     seconds,
     measure,

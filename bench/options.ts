@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { type Mode, matrix } from './matrix.ts';
 
 export const USAGE = `usage: twill bench [--quick] [--memory] [--only NAME]…
-       twill bench --report FILE     the page of a results file; of a full run, docs/performance.md too
+       twill bench --report FILE     the page of a results file; of a whole run, docs/performance.md too
        twill bench --check [FILE]    ratios against bench/baseline.json; FILE: not measured anew
        twill bench --baseline FILE   writes bench/baseline.json from a results file
        twill bench --list            the names that --only knows`;

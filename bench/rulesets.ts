@@ -42,17 +42,28 @@ function sliceOf(i: number, addresses: readonly string[], port: number): object 
   };
 }
 
-/** @returns Services `from` … `to` - 1, the last one with the given endpoint, as one text */
-export function twillServices(from: number, to: number, endpoint: Endpoint): string {
+/** Services per text: a request to the daemon has room for 64 MB. */
+const PER_TEXT = 40_000;
+
+/** @returns Services `from` … `to` - 1, the last one with the given endpoint, as lists in JSON */
+export function twillServices(from: number, to: number, endpoint: Endpoint): string[] {
+  const texts: string[] = [];
+  for (let start = from; start < to; start += PER_TEXT) {
+    texts.push(twillList(start, Math.min(to, start + PER_TEXT), to - 1, endpoint));
+  }
+  return texts;
+}
+
+function twillList(from: number, to: number, measured: number, endpoint: Endpoint): string {
   const parts: string[] = [];
   for (let i = from; i < to; i++) {
-    const isMeasured = i === to - 1;
-    const slice = isMeasured
-      ? sliceOf(i, [endpoint.address], endpoint.port)
-      : sliceOf(i, elsewhere(i, ENDPOINTS), 8080);
+    const slice =
+      i === measured
+        ? sliceOf(i, [endpoint.address], endpoint.port)
+        : sliceOf(i, elsewhere(i, ENDPOINTS), 8080);
     parts.push(JSON.stringify(serviceOf(i)), JSON.stringify(slice));
   }
-  return parts.join('\n---\n');
+  return `{"apiVersion":"v1","kind":"List","items":[\n${parts.join(',\n')}\n]}`;
 }
 
 export const twillChange = (size: number, endpoint: Endpoint): string =>

@@ -14,7 +14,7 @@ import { Aborted, type Session } from './runner.ts';
 import { measureServices, SERVICES, servicesSeconds } from './services.ts';
 
 /** Seconds a run may take in all, the report included. */
-const LIMIT: Readonly<Record<Mode, number>> = { full: 20 * 60 - 30, quick: 3 * 60 - 10 };
+export const LIMIT: Readonly<Record<Mode, number>> = { full: 20 * 60 - 30, quick: 3 * 60 - 10 };
 
 interface MemoryPlan {
   readonly flows: number;
@@ -38,6 +38,14 @@ export interface Request {
 export interface Interrupt {
   reason: string | null;
   onInterrupt: () => void;
+}
+
+/** What a whole run is expected to take. */
+export function expectedSeconds(mode: Mode): number {
+  const cells = matrix(mode);
+  const builds = new Set(cells.map(({ cell }) => cell.mtu)).size * BUILD_SECONDS;
+  const measured = cells.reduce((sum, one) => sum + secondsOf(one), 0);
+  return builds + measured + servicesSeconds(SERVICES[mode]) + MEMORY[mode].expected;
 }
 
 interface Part {

@@ -1,4 +1,4 @@
-/** docs/performance.md: what the last full run found, and how to find it again. */
+/** docs/performance.md: what a whole run found, and how to find it again. */
 import { basename } from 'node:path';
 import type { Cell, Results } from '../results.ts';
 import { targetRows, type Verdict } from '../targets.ts';
