@@ -72,7 +72,7 @@ const LAYERS: Record<string, Layer> = {
       ...['wire', 'telemetry', 'fabric', 'packet', 'card'],
       ...['bridge', 'neigh', 'overlay', 'conntrack', 'service', 'gateway', 'fastpath', 'table'],
     ],
-    packages: ['node:fs@worker.ts', 'node:os@worker.ts', 'node:worker_threads@worker.ts'],
+    packages: ['node:worker_threads@worker.ts'],
   },
   control: {
     why: 'from documents to configuration: it touches neither kernel nor packets',

@@ -10,6 +10,7 @@
  * next start removes.
  */
 import { rmSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import type { Logger } from 'pino';
 import { loadNative, type Native } from '../card/native.ts';
 import { checkSet } from '../control/check.ts';
@@ -64,6 +65,9 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
   }
   return daemon.run(read);
 }
+
+/** Packets go before configuration: reading a hundred thousand services must not hold up the worker on few CPUs. */
+const CONTROL_NICE = 10;
 
 /** Texts, and what they mean. */
 interface Read {
@@ -152,6 +156,8 @@ class Daemon {
       ...(workerEntry && { entry: workerEntry }),
     });
     this.#dataplane = dataplane;
+    // This thread alone: on Linux a priority is a thread's, and the worker's is set already.
+    setPriority(CONTROL_NICE);
     if (this.#closing) return;
     const echo = await openEcho();
     const prober = new Prober({

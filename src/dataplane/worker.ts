@@ -2,8 +2,6 @@
  * The dataplane thread: poll, take the burst to completion, flush, sleep in the kernel when idle. It never
  * returns to the event loop; control messages are read when the wake descriptor says there are any.
  */
-import { readlinkSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Control, DeviceState } from '../card/layout.ts';
 import { loadNative } from '../card/native.ts';
@@ -15,8 +13,6 @@ import { Dataplane, HalfApplied } from './dataplane.ts';
 import { dumpRows } from './dump.ts';
 import type { DataplaneEvent, DumpRow, FromWorker, ToWorker, WorkerInit } from './messages.ts';
 
-/** Of this thread alone; the others of the process keep theirs. */
-const NICE = -15;
 /** Longest sleep: time-driven work and a stop request wait at most this long. */
 const SLEEP_MS = 100;
 /** Empty polls before sleeping: a reply is often already on its way, and a wake-up costs more than a poll. */
@@ -150,19 +146,7 @@ function run(): void {
   }
 }
 
-/**
- * Packets go before configuration: a control plane that reads a hundred thousand services, and the threads that collect
- * after it, would hold this one up for milliseconds where there are few CPUs. Where it is not allowed, so be it.
- */
-function goFirst(): void {
-  try {
-    const thread = readlinkSync('/proc/thread-self').split('/').at(-1);
-    setPriority(Number(thread), NICE);
-  } catch {}
-}
-
 card.setWake(init.wake);
-goFirst();
 if (init.cpu >= 0) loadNative().pin(init.cpu);
 say({ type: 'ready' });
 if (drainMessages()) run();
