@@ -84,6 +84,9 @@ export async function tcp(
 
 /** Time for what is still queued on the way to arrive before the sink stops counting, ms. */
 const DRAIN_MS = 100;
+/** What arrives later still must not reach the next run's sink: each run has a port of its own. */
+const SINK_PORTS = { first: 20_000, count: 10_000 };
+let sinks = 0;
 
 /** Datagrams as fast as they can be sent, counted at the receiving application. */
 export async function datagrams(
@@ -92,7 +95,7 @@ export async function datagrams(
   options: { readonly size: number | 'imix'; readonly flows: number; readonly seconds: number },
 ): Promise<Measured> {
   const flows = ['--flows', String(options.flows)];
-  const port = ['--port', '9000'];
+  const port = ['--port', String(SINK_PORTS.first + (sinks++ % SINK_PORTS.count))];
   const sink = serve(bench, route.server, [LOAD, 'sink', ...port, ...flows, '--seconds', '60']);
   const sent = await beside(sink, 'ready', async () => {
     const to = ['--to', route.address, ...port, '--size', String(options.size)];
