@@ -54,3 +54,11 @@ export function readTuple4(packets: Packets, slot: number, into: Int32Array): vo
   into[8] = 0;
   into[9] = 0xffff;
 }
+
+/** The tuple of what answers a packet of `tuple`, untranslated. */
+export function reverseTuple4(tuple: Int32Array, into: Int32Array): void {
+  into.set(tuple);
+  into[Word.PORTS] = (tuple[Word.PORTS]! << 16) | (tuple[Word.PORTS]! >>> 16);
+  into[Word.SOURCE] = tuple[Word.DESTINATION]!;
+  into[Word.DESTINATION] = tuple[Word.SOURCE]!;
+}

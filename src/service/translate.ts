@@ -1,7 +1,7 @@
 import { type Flows, ORIGINAL, REPLY } from '../conntrack/flows.ts';
 import { IGNORE, INVALID, NEW_FLOW, nextTcpState, TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
-import { readTuple4, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import { readTuple4, reverseTuple4, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Burst } from '../packet/burst.ts';
 import type { Originator, Restorer } from '../packet/originate.ts';
@@ -71,10 +71,7 @@ export class Translate implements Restorer {
     const { flows, packets, tuple, reply } = this;
     packets.flags[slot]! &= ~Flag.TRANSLATED;
     readTuple4(packets, slot, tuple);
-    reply.set(tuple);
-    reply[Word.PORTS] = (tuple[Word.PORTS]! << 16) | (tuple[Word.PORTS]! >>> 16);
-    reply[Word.SOURCE] = tuple[Word.DESTINATION]!;
-    reply[Word.DESTINATION] = tuple[Word.SOURCE]!;
+    reverseTuple4(tuple, reply);
     const back = flows.find(reply, flows.hash(reply), now);
     if (back < 0) return false;
     // What answers this packet is the reverse of what it was before: the flow's other tuple.
@@ -94,7 +91,11 @@ export class Translate implements Restorer {
     readTuple4(packets, slot, tuple);
     const id = this.findFlow(now);
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
-    if (id < 0) return toGateway ? this.open(slot, protocol, now) : true;
+    if (id < 0) {
+      if (toGateway) return this.open(slot, protocol, now);
+      this.passDirect(slot, protocol, now);
+      return true;
+    }
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway) return true;
@@ -201,7 +202,9 @@ export class Translate implements Restorer {
     const address = tuple[Word.DESTINATION]!;
     const service = services.find(0, 0, 0xffff, address, protocol, tuple[Word.PORTS]! & 0xffff);
     if (service < 0) {
-      return services.isVip4(address) ? this.reject(slot, protocol, Drop.NO_SUCH_SERVICE_PORT, now) : true;
+      if (services.isVip4(address)) return this.reject(slot, protocol, Drop.NO_SUCH_SERVICE_PORT, now);
+      this.passDirect(slot, protocol, now);
+      return true;
     }
     if (services.size[service] === 0) return this.reject(slot, protocol, Drop.NO_ENDPOINT, now);
     if (protocol === Protocol.TCP) {
@@ -283,19 +286,38 @@ export class Translate implements Restorer {
 
   /** Fills `reply` for a backend. @returns false when a living flow already has that reply tuple (N4). */
   private fitReply(network: number, backends: Int32Array, at: number, now: number): boolean {
-    const { tuple, reply, flows } = this;
+    const { tuple, reply } = this;
     reply.set(tuple);
     const client = tuple[Word.SOURCE]!;
     const backend = backends[at + 3]!;
     reply[Word.PORTS] = (backends[at + 4]! << 16) | (tuple[Word.PORTS]! >>> 16);
     reply[Word.SOURCE] = backend;
     reply[Word.DESTINATION] = backend === client ? this.gatewayFor(network, client) : client; // N31
+    return this.isFree(now);
+  }
+
+  /**
+   * A client's kernel may use one port towards a backend directly that it used through a VIP before: the answers would
+   * still be given the VIP.
+   */
+  private passDirect(slot: number, protocol: number, now: number): void {
+    const { packets, tuple, reply } = this;
+    if (protocol !== Protocol.TCP || (packets.flags[slot]! & Flag.TUNNEL) !== 0) return;
+    const flags = packets.view.getUint8(packets.l4[slot]! + Tcp.FLAGS);
+    if ((flags & (TcpFlag.SYN | TcpFlag.ACK)) !== TcpFlag.SYN) return;
+    reverseTuple4(tuple, reply);
+    this.isFree(now);
+  }
+
+  /** Has no living flow the tuple in `reply`? A connection that is over makes room for a new one (N4, N15). */
+  private isFree(now: number): boolean {
+    const { flows, reply } = this;
     const other = flows.find(reply, flows.hash(reply), now);
     if (other < 0) return true;
-    // A client's kernel may use one port towards two VIPs. What is over makes room for the new connection (N15).
     const state = flows.state[other >> 1]!;
     if (state !== TcpState.TIME_WAIT && state !== TcpState.CLOSE) return false;
     flows.remove(other >> 1);
+    this.lastId = -1;
     return true;
   }
 

@@ -336,6 +336,28 @@ describe('new flows', () => {
     expect(connection.row!.packets).toBe(1);
   });
 
+  it('N4: a client port that was used through a VIP reaches the backend directly once that is over', () => {
+    const connection = fresh();
+    const { sport } = connection;
+    const direct = (): Sent[] =>
+      fabric.from(
+        'a',
+        ethernet(
+          { src: MACS.a, dst: MACS.b },
+          tcp({ from: IPS.a, to: IPS.b, sport, dport: 8080, flags: 'S', seq: SYN_SEQ }),
+        ),
+      );
+    const answer = () => readIpv4(connection.responder('SA', { ack: SYN_SEQ + 1 })[0]!.frame);
+    for (const step of PATHS.ESTABLISHED!) connection.send(step);
+    direct();
+    expect(connection.state, 'a living connection keeps its tuple').toBe('ESTABLISHED');
+    for (const step of PATHS.TIME_WAIT!.slice(3)) connection.send(step);
+    expect(connection.state).toBe('TIME_WAIT');
+    expect(direct().map((s) => s.to)).toEqual(['b']);
+    expect(connection.state).toBe('NONE');
+    expect(answer()).toMatchObject({ from: IPS.b, sport: 8080, to: IPS.a, dport: sport });
+  });
+
   it.each(['A', 'FA', 'PA', 'F', ''])('N16: "%s" without a flow is reset at once and makes none', (flags) => {
     const connection = fresh();
     const sent = connection.initiator(flags, { ack: 77 });
