@@ -40,6 +40,8 @@ import { Transmit } from './transmit.ts';
 /** Packets that go on at once: all that may wait for neighbours. */
 const RESUMED = 256;
 const MAINTENANCE_MS = 100;
+/** Packets of a burst that take the stages together: as many can be held up by one that needs a decision. */
+export const GROUP = 64;
 /** S28. */
 const MAX_AFFINITIES = 1_000_000;
 /** Until the host resource says otherwise (N22). */
@@ -182,38 +184,55 @@ export class Pipeline {
   /** One turn: receive a burst, take it through every stage, send, and do what time demands. @returns frames received. */
   turn(): number {
     const received = this.card.poll();
-    const now = this.card.memory.control[Control.NOW]!;
-    const { burst, resumed, egress, transmit } = this;
-    // What waited for a neighbour is older than this burst, and goes first (B18).
-    const isFast = this.isFast && this.resolver.resumed.count === 0;
-    const head = isFast ? this.fastPath.run(received, now) : 0;
-    if (head > 0) this.counters.globals[Global.FAST_FRAMES]! += head;
-    if (head < received) this.decide(head, received, now);
-    else burst.count = 0;
-    this.router.resume(resumed);
-    this.forward.run(resumed, now); // before the burst: what waited is older (B18)
-    this.forward.run(burst, now);
+    const { control } = this.card.memory;
+    const now = control[Control.NOW]!;
+    control[Control.TX_COUNT] = 0;
+    let first = 0;
+    do {
+      this.group(first, Math.min(first + GROUP, received), now);
+      first += GROUP;
+    } while (first < received);
 
     this.maintain(now);
     const { outbox } = this.originator;
     this.forward.run(outbox, now);
     outbox.count = 0;
-    if (egress.count > 0) {
-      this.fit.run(now);
-      transmit.prepare();
-    }
-    if (head > 0 || egress.count > 0) {
+    this.prepare(now);
+    if (control[Control.TX_COUNT] !== 0 || this.egress.count > 0) {
       this.card.flush();
-      transmit.settleRuns(now);
-      transmit.settle();
+      this.transmit.settleRuns(now);
+      this.transmit.settle();
     }
     return received;
   }
 
+  /** Received packets [first, last) on their way into transmit requests; none may be a group too. */
+  private group(first: number, last: number, now: number): void {
+    const { burst, resumed } = this;
+    // What waited for a neighbour is older than these, and goes first (B18).
+    const isFast = this.isFast && this.resolver.resumed.count === 0;
+    const rest = isFast ? this.fastPath.run(first, last, now) : first;
+    if (rest > first) this.counters.globals[Global.FAST_FRAMES]! += rest - first;
+    if (rest < last) this.decide(rest, last, now);
+    else burst.count = 0;
+    this.router.resume(resumed);
+    this.forward.run(resumed, now); // before the burst: what waited is older (B18)
+    this.forward.run(burst, now);
+    this.prepare(now);
+  }
+
+  /** Turns what is new on the egress list into transmit requests. */
+  private prepare(now: number): void {
+    const { egress } = this;
+    if (egress.count === egress.prepared) return;
+    this.fit.run(now);
+    this.transmit.prepare();
+  }
+
   /** Takes what lies behind the head of a burst through the stages up to its next hop. */
-  private decide(head: number, received: number, now: number): void {
+  private decide(first: number, last: number, now: number): void {
     const { burst, tunnel } = this;
-    this.receive(head, received);
+    this.receive(first, last);
     this.decap.run(tunnel, now);
     for (let i = 0; i < tunnel.count; i++) burst.push(tunnel.slots[i]!);
 
@@ -241,12 +260,12 @@ export class Pipeline {
   }
 
   /** Sorts the rest of what the card received by kind of device. */
-  private receive(first: number, received: number): void {
+  private receive(first: number, last: number): void {
     const { packets, burst, tunnel, portOfDevice } = this;
     const { rx, device } = packets.memory;
     burst.count = 0;
     tunnel.count = 0;
-    for (let i = first; i < received; i++) {
+    for (let i = first; i < last; i++) {
       const slot = rx[i]!;
       const port = portOfDevice[device[slot]!]!;
       if (port >= 0) {

@@ -40,12 +40,11 @@ export class Transmit {
     this.memory = packets.memory;
   }
 
-  /** Turns the egress list into transmit requests. */
+  /** Turns what is new on the egress list into transmit requests. */
   prepare(): void {
     const { egress, memory, packets, request, refusal } = this;
     const { control } = memory;
-    control[Control.TX_COUNT] = this.runs.frames;
-    for (let i = 0; i < egress.count; i++) {
+    for (let i = egress.prepared; i < egress.count; i++) {
       const slot = egress.slots[i]!;
       const to = egress.locations[i]!;
       request[i] = control[Control.TX_COUNT]!;
@@ -54,6 +53,7 @@ export class Transmit {
       refusal[i] = reason;
       if (reason !== Drop.NONE) request[i] = -1;
     }
+    egress.prepared = egress.count;
   }
 
   /** Counts what became of every packet and frees its slot. */
@@ -84,6 +84,7 @@ export class Transmit {
       packets.release(slot);
     }
     egress.count = 0;
+    egress.prepared = 0;
   }
 
   /** Counts arrival and fate of the fast path's packets, run by run, and frees their slots. */
@@ -92,46 +93,45 @@ export class Transmit {
     const { control, free, rx, txStatus } = memory;
     const { values } = packets.counters;
     let height = control[Control.FREE_COUNT]!;
-    let i = 0;
     for (let run = 0; run < runs.count; run++) {
-      const first = i;
-      const end = runs.end[run]!;
+      const first = runs.rx[run]!;
+      const tx = runs.tx[run]!;
+      const size = runs.size[run]!;
       const bytes = runs.bytes[run]!;
       let failed = 0;
-      for (; i < end; i++) {
-        failed |= txStatus[i]!;
-        free[height++] = rx[i]!;
+      for (let i = 0; i < size; i++) {
+        failed |= txStatus[tx + i]!;
+        free[height++] = rx[first + i]!;
       }
       const from = runs.from[run]! * COUNTER_FIELDS;
-      values[from + Counter.RX]! += end - first;
+      values[from + Counter.RX]! += size;
       values[from + Counter.RX_BYTES]! += bytes;
       if (isPeer(runs.from[run]!)) values[from + Counter.LAST_RX] = now;
       if (failed !== TxStatus.SENT) {
-        this.settleOneByOne(run, first, end);
+        this.settleOneByOne(run);
         continue;
       }
       const to = runs.to[run]! * COUNTER_FIELDS;
-      values[from + Counter.FORWARDED]! += end - first;
-      values[to + Counter.TX]! += end - first;
+      values[from + Counter.FORWARDED]! += size;
+      values[to + Counter.TX]! += size;
       values[to + Counter.TX_BYTES]! += bytes;
     }
     control[Control.FREE_COUNT] = height;
-    runs.frames = 0;
     runs.count = 0;
   }
 
   /** A run of which the kernel refused something. */
-  private settleOneByOne(run: number, first: number, end: number): void {
+  private settleOneByOne(run: number): void {
     const { memory, packets, runs } = this;
     const { values, drops } = packets.counters;
     const from = runs.from[run]!;
     const to = runs.to[run]!;
-    for (let i = first; i < end; i++) {
-      const status = memory.txStatus[i]!;
+    for (let i = 0; i < runs.size[run]!; i++) {
+      const status = memory.txStatus[runs.tx[run]! + i]!;
       if (status === TxStatus.SENT) {
         values[from * COUNTER_FIELDS + Counter.FORWARDED]!++;
         values[to * COUNTER_FIELDS + Counter.TX]!++;
-        values[to * COUNTER_FIELDS + Counter.TX_BYTES]! += packets.length[memory.rx[i]!]!;
+        values[to * COUNTER_FIELDS + Counter.TX_BYTES]! += packets.length[memory.rx[runs.rx[run]! + i]!]!;
       } else {
         drops[from * Drop.COUNT + STATUS_DROP[status]!]!++;
         if (status === TxStatus.TOO_BIG && isPeer(to)) this.tooBigPeer = to;

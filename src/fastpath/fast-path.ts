@@ -39,12 +39,15 @@ const update = (field: number, delta: number): number => ~fold((~field & 0xffff)
 export interface FastPath {
   /** To be called when networks, ports or peers changed. */
   configure(): void;
-  /** Turns the head of the burst into transmit requests and into `runs`. @returns its length. */
-  run(received: number, now: number): number;
+  /**
+   * Turns the head of the received packets [first, last) into transmit requests and into runs, behind those there are.
+   * @returns one past the head.
+   */
+  run(first: number, last: number, now: number): number;
 }
 
 /**
- * The longest head of a burst that needs no decision goes straight to the card: each of its frames repeats what the
+ * The longest head of a group of packets that needs no decision goes straight to the card: each of its frames repeats what the
  * tables say already, by a path (paths.ts), where its connection is translated a flow (conntrack/flows.ts), and where
  * it is routed a next hop (next-hops.ts).
  *
@@ -76,7 +79,7 @@ export function createFastPath(
   const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoType, gsoSize, tos } = memory;
   const { remote0, remote1, remote2, remote3 } = memory;
   const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
-  const { from: runFrom, to: runTo, end: runEnd, bytes: runBytes } = runs;
+  const { from: runFrom, to: runTo, rx: runRx, tx: runTx, size: runSize, bytes: runBytes } = runs;
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
@@ -90,7 +93,7 @@ export function createFastPath(
     paths.configure();
   }
 
-  function run(received: number, now: number): number {
+  function run(first: number, last: number, now: number): number {
     if (epochs.wrapped) {
       paths.clear();
       hops.clear();
@@ -99,8 +102,8 @@ export function createFastPath(
     const { lines, expires, state } = flows;
     const isTracking = flows.count > 0;
     // Many flows in one burst: their memory is asked for at once, not one after the other.
-    const isMixed = isTracking && mixed[0]! * 2 > received;
-    if (isMixed) lookAhead(received);
+    const isMixed = isTracking && mixed[0]! * 2 > last - first;
+    if (isMixed) lookAhead(first, last);
     let lookups = 0;
     // Frames of one burst often share path, flow and next hop: the previous answer is then still true.
     let p = 0;
@@ -113,9 +116,10 @@ export function createFastPath(
     let lastFrom = -1;
     let lastTo = -1;
     let bytes = 0;
-    let count = 0;
-    let i = 0;
-    for (; i < received; i++) {
+    let current = runs.count - 1;
+    let i = first;
+    let tx = control[Control.TX_COUNT]!;
+    for (; i < last; i++, tx++) {
       const slot = rx[i]!;
       const dev = device[slot]!;
       const role = roles[dev]!;
@@ -141,11 +145,11 @@ export function createFastPath(
         key5 |= dev;
       }
       const w = at >> 2;
-      const first = words[w + 4]!;
+      const top = words[w + 4]!;
       const third = words[w + 6]!;
-      const total = ((first >>> 8) & 0xff00) | (first >>> 24);
+      const total = ((top >>> 8) & 0xff00) | (top >>> 24);
       const protocol = (third >>> 8) & 0xff;
-      if ((first & 0xff) !== IPV4_NO_OPTIONS || (words[w + 5]! & FRAGMENT) !== 0) break;
+      if ((top & 0xff) !== IPV4_NO_OPTIONS || (words[w + 5]! & FRAGMENT) !== 0) break;
       if (size < SHORTEST || total > size - IP) break;
       const ports = view.getInt32(at + L4);
       if (protocol === Protocol.UDP) {
@@ -195,12 +199,13 @@ export function createFastPath(
             const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
             if (state[id >> 1] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
           } else if ((id & 1) !== ORIGINAL && state[id >> 1] !== UdpState.REPLIED) break;
-        }
+        } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
+          break;
       }
       const packet = gsoSize[slot] === 0 ? size - IP : segment(slot, at + csumStart[slot]!);
       if (to !== GATEWAY) {
         if (packet > path[p + Path.MTU]!) break; // B20
-        txDevice[i] = path[p + Path.DEVICE]!;
+        txDevice[tx] = path[p + Path.DEVICE]!;
         if (id >= 0) translate(slot, at, size, id, now);
       } else {
         if ((third & 0xff) <= 1) break; // N7
@@ -219,57 +224,57 @@ export function createFastPath(
         if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
         to = hop[h + Hop.TO]!;
         if (packet > hop[h + Hop.MTU]! || (role === Role.TUNNEL && to >= FIRST_PEER)) break; // B20, V31
-        txDevice[i] = hop[h + Hop.DEVICE]!;
+        txDevice[tx] = hop[h + Hop.DEVICE]!;
         if (id >= 0) translate(slot, at, size, id, now);
         route(w, h);
       }
 
       // Nothing stops the frame from here on.
-      txSlot[i] = slot;
-      txStart[i] = at;
-      txLength[i] = size;
+      txSlot[tx] = slot;
+      txStart[tx] = at;
+      txLength[tx] = size;
       if (role === Role.TUNNEL) {
         start[slot] = at;
         length[slot] = size;
       }
       if (to >= FIRST_PEER) {
         const remote = path[p + Path.TO] === GATEWAY ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
-        encapsulate(i, at, size, (first >>> 8) & 0xff, protocol, network, remote, id);
+        encapsulate(tx, at, size, (top >>> 8) & 0xff, protocol, network, remote, id);
       }
       const from = path[p + Path.FROM]!;
       if (from !== lastFrom || to !== lastTo) {
-        if (count > 0) {
-          runEnd[count - 1] = i;
-          runBytes[count - 1] = bytes;
-        }
-        runFrom[count] = from;
-        runTo[count] = to;
+        if (lastFrom >= 0) close(current, i, bytes);
+        current++;
+        runFrom[current] = from;
+        runTo[current] = to;
+        runRx[current] = i;
+        runTx[current] = tx;
         bytes = 0;
         lastFrom = from;
         lastTo = to;
-        count++;
       }
       bytes += size;
     }
-    if (count > 0) {
-      runEnd[count - 1] = i;
-      runBytes[count - 1] = bytes;
-    }
+    if (lastFrom >= 0) close(current, i, bytes);
     mixed[0] = lookups;
-    runs.count = count;
-    runs.frames = i;
-    control[Control.TX_COUNT] = i;
+    runs.count = current + 1;
+    control[Control.TX_COUNT] = tx;
     return i;
+  }
+
+  function close(run: number, end: number, bytes: number): void {
+    runSize[run] = end - runRx[run]!;
+    runBytes[run] = bytes;
   }
 
   /**
    * Guesses the flow of every frame of a burst before anything of it is known to be true, which costs a few loads that
    * wait for nothing but memory: their cache misses overlap. `run` compares the key.
    */
-  function lookAhead(received: number): void {
+  function lookAhead(first: number, last: number): void {
     const { lines, expires, traffic } = flows;
     const { slots, hashes, mask } = flows.index;
-    for (let i = 0; i < received; i++) {
+    for (let i = first; i < last; i++) {
       const slot = rx[i]!;
       const at = start[slot]!;
       const hash = hasher.of4(
@@ -281,7 +286,7 @@ export function createFastPath(
       likely[i] = hashes[hash & mask] === hash ? slots[hash & mask]! - 1 : -1;
     }
     let touched = 0;
-    for (let i = 0; i < received; i++) {
+    for (let i = first; i < last; i++) {
       const id = likely[i]!;
       if (id >= 0) touched ^= lines[id * LINE_WORDS]! ^ expires[id >> 1]! ^ (traffic[id * 2]! | 0);
     }
@@ -346,7 +351,7 @@ export function createFastPath(
 
   /** What overlay/encap.ts does, for an IPv4 packet with ports. */
   function encapsulate(
-    i: number,
+    tx: number,
     at: number,
     size: number,
     inner: number,
@@ -358,10 +363,10 @@ export function createFastPath(
     const dscp = networks.tos[network]!;
     view.setInt32(at - VXLAN_BYTES, VXLAN_FLAGS);
     view.setInt32(at - 4, networks.vni[network]! << 8);
-    txStart[i] = at - VXLAN_BYTES;
-    txLength[i] = size + VXLAN_BYTES;
-    txRemote[i] = remote;
-    txTos[i] = dscp < 0 ? inner : dscp | (inner & 3); // V7, V12
+    txStart[tx] = at - VXLAN_BYTES;
+    txLength[tx] = size + VXLAN_BYTES;
+    txRemote[tx] = remote;
+    txTos[tx] = dscp < 0 ? inner : dscp | (inner & 3); // V7, V12
     const entropy =
       id >= 0
         ? flows.lines[id * LINE_WORDS + Line.ENTROPY]!
@@ -371,7 +376,7 @@ export function createFastPath(
             protocol,
             view.getInt32(at + L4),
           );
-    txEntropy[i] = entropy >>> 1; // V4
+    txEntropy[tx] = entropy >>> 1; // V4
   }
 
   /** Has a decapsulated frame nothing left for overlay/inner.ts to do? */

@@ -39,19 +39,19 @@ export class Fit {
 
   /** Most bursts hold nothing larger than what every egress takes. */
   private allFitAnywhere(): boolean {
-    const { slots, count } = this.egress;
+    const { slots, count, prepared } = this.egress;
     const { length } = this.packets;
     const most = this.least + ETHERNET_BYTES;
-    for (let i = 0; i < count; i++) if (length[slots[i]!]! > most) return false;
+    for (let i = prepared; i < count; i++) if (length[slots[i]!]! > most) return false;
     return true;
   }
 
   private judgeAll(now: number): void {
     const { egress, packets } = this;
     const { slots, locations } = egress;
-    let kept = 0;
+    let kept = egress.prepared;
     // `count` is read every time: answers made here join the end of the list.
-    for (let i = 0; i < egress.count; ) {
+    for (let i = egress.prepared; i < egress.count; ) {
       const slot = slots[i]!;
       let size = this.size(slot);
       const before = kept;

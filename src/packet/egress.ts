@@ -8,6 +8,8 @@ export class Egress {
   readonly slots = new Int32Array(TX_MAX);
   readonly locations = new Int32Array(TX_MAX);
   count = 0;
+  /** Pairs that are transmit requests already; those behind them are still to be. */
+  prepared = 0;
 
   push(slot: number, location: number): void {
     this.slots[this.count] = slot;

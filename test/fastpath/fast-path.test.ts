@@ -178,6 +178,37 @@ describe('what no longer holds', () => {
     expect(sent.map(({ frame: bytes }) => bytes[35])).toEqual([7, 1]);
   });
 
+  it('B18: a frame that needs a decision holds up its own group of a burst, and nothing changes places', () => {
+    const fabric = new Fabric(OPS);
+    const { card, dataplane, counters } = fabric;
+    const order: number[] = [];
+    card.onSend = ({ bytes }) => {
+      order.push((bytes[bytes.length - 2]! << 8) | bytes[bytes.length - 1]!);
+      return TxStatus.SENT;
+    };
+    const numbered = (i: number): MemoryFrame => {
+      const payload = [i >> 8, i & 255];
+      // Every 100th is of no kind the fast path looks at.
+      const packet = i % 100 === 50 ? [0x88, 0xb5, ...payload] : udp({ ...toB, payload });
+      if (i % 100 !== 50) return frame(A, MACS.a, MACS.b, packet);
+      return {
+        device: A,
+        bytes: Uint8Array.from([...ethernet({ src: MACS.a, dst: MACS.b }, []).slice(0, 12), ...packet]),
+      };
+    };
+    const burst = Array.from({ length: 256 }, (_, i) => numbered(i));
+    for (let round = 0; round < 2; round++) {
+      order.length = 0;
+      for (const each of burst) card.receive(each);
+      dataplane.turn();
+      expect(order).toEqual(Array.from({ length: 256 }, (_, i) => i));
+    }
+    // Numbers 50, 150 and 250 end the heads of the first, the third and the fourth group.
+    const perRound = 50 + 64 + 22 + 58;
+    expect(counters.globals[Global.FAST_FRAMES]).toBe(2 * perRound);
+    fabric.checkBalance();
+  });
+
   it('when an epoch comes round, everything is forgotten once', () => {
     const epochs = new Epochs(2);
     epochs.of[1] = -1;

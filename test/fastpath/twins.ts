@@ -3,11 +3,12 @@
  * takes is a turn of its own for the other, which is what it promises to be; everything else must be equal.
  */
 import { expect } from 'vitest';
-import { BURST, Control, TxStatus } from '../../src/card/layout.ts';
+import { Control, TxStatus } from '../../src/card/layout.ts';
 import { MemoryCard, type MemoryFrame } from '../../src/card/memory-card.ts';
 import type { Op } from '../../src/dataplane/config.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { dump } from '../../src/dataplane/dump.ts';
+import { GROUP } from '../../src/dataplane/pipeline.ts';
 import { Counters, Global } from '../../src/telemetry/counters.ts';
 import { toHex } from '../frames.ts';
 
@@ -72,9 +73,9 @@ export class Twins {
     this.compare();
   }
 
-  /** At most BURST frames. @returns what the fast switch sent, and how many of the frames took the fast path. */
+  /** At most GROUP frames. @returns what the fast switch sent, and how many of the frames took the fast path. */
   burst(frames: readonly MemoryFrame[]): { sent: string[]; head: number } {
-    expect(frames.length).toBeLessThanOrEqual(BURST);
+    expect(frames.length).toBeLessThanOrEqual(GROUP);
     const before = this.fast.fastFrames;
     this.fast.turn(frames);
     const head = this.fast.fastFrames - before;
