@@ -48,7 +48,7 @@ const MAX_AFFINITIES = 1_000_000;
 const DEFAULT_FLOWS = 16_384;
 
 /**
- * The itinerary: the one file that knows the order of the stages. The fast path takes the head of a burst; each stage
+ * The itinerary: the one file that knows the order of the stages. The fast path takes the head of a group; each stage
  * takes all the rest of it, and what it ends it counts and leaves out. The observable consequence: all sources of that
  * rest are learned before any of it is forwarded.
  */

@@ -29,6 +29,7 @@ describe.skipIf(!kernel)('datagrams packed into system calls', () => {
   beforeEach(() => {
     const addresses = [{ address: `${net}.1`, prefix: 24 }];
     wire = native.createTap(tap(null, { name, mtu: 1500, addresses })).fd;
+    ip('link', 'set', name, 'gso_max_size', '65536'); // a network card's, not a container's
     for (const host of [2, 3])
       ip('neigh', 'add', `${net}.${host}`, 'lladdr', `02:00:00:00:00:0${host}`, 'dev', name);
     card = new NativeCard();

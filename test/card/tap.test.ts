@@ -62,6 +62,16 @@ describe.skipIf(!kernel)('createTap', () => {
   });
   afterAll(() => ns.delete());
 
+  test('bounds super-frames to the segments one send takes, also after a change of MTU', () => {
+    const { fd } = native.createTap(tap(ns.path, { mtu: 1450 }));
+    const most = () => Number(/gso_max_size (\d+)/.exec(ip('-n', ns.name, '-d', 'link', 'show', 'eth0'))![1]);
+    // 44 segments of 1410 bytes of TCP payload and the kernel's allowance for headers; 65400 / (1450 + 30) = 44.2.
+    expect(most()).toBe(44 * 1410 + 321);
+    native.setMtu(ns.path, 'eth0', 8950);
+    expect(most()).toBe(7 * 8910 + 321);
+    native.close(fd);
+  });
+
   test('makes a configured interface inside the namespace, and closing removes it', () => {
     const { fd, index } = native.createTap(
       tap(ns.path, {

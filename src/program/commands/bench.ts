@@ -15,8 +15,8 @@ Options of the harness:
   --quick          the most important, at most 3 minutes
   --only NAME      one cell or group of --list; may be repeated
   --memory         the logic in memory alone, without root
-  --report FILE    the page of a results file; docs/performance.md of a whole run
-  --check [FILE]   ratios of a quick run, or of FILE, against bench/baseline.json
+  --report FILE    page of a results file; docs/performance.md of a full run
+  --check [FILE]   ratios of a quick run, or of FILE, against the baseline
   --baseline FILE  makes bench/baseline.json from a results file
   --list           the names --only knows`;
 
