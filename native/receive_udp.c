@@ -90,7 +90,8 @@ static enum turn fill_inbox(struct card *c, int32_t device)
  */
 static bool is_inner_super(uint8_t *message, int32_t prefix, int32_t length, struct segment *s)
 {
-  return length > prefix && coalesce_read(s, message + prefix, prefix, length - prefix, &NO_OFFLOAD) == SEGMENT && !s->tcp &&
+  return length > prefix &&
+         coalesce_read(s, message + prefix, prefix, length - prefix, &NO_OFFLOAD) == SEGMENT && !s->tcp &&
          prefix + s->headers + s->payload == length && coalesce_is_partial(s);
 }
 
