@@ -57,6 +57,8 @@ export interface PortConfig {
   readonly addresses: readonly Address[];
   readonly antiSpoof: 'strict' | 'mac' | 'off';
   readonly mtu: number;
+  /** Lies in the daemon's own namespace: the network's way out, and the host's way in. At most one per network; absent: false. */
+  readonly isHost?: boolean;
 }
 
 export interface PeerMembership {
@@ -124,7 +126,7 @@ export interface ServiceConfig {
   /** The local set (S13), likewise; absent: not computed. */
   readonly local?: readonly BackendConfig[];
   /** `prefix` in the 128-bit space. Absent: every source may use the load balancer's addresses. */
-  readonly ranges?: readonly { readonly address: Address; readonly prefix: number }[];
+  readonly ranges?: readonly PrefixConfig[];
   /**
    * Addresses of all endpoints that still serve, those that get no new flows included: UDP flows to them stay (S31).
    * Without it, those of both sets.
@@ -140,12 +142,31 @@ export interface ServiceConfig {
   readonly drain?: number;
 }
 
+export interface PrefixConfig {
+  readonly address: Address;
+  /** Prefix length in the 128-bit space. */
+  readonly prefix: number;
+}
+
 export interface HostConfig {
   /** Underlay addresses of this host (own address as source: drop; pods may not reach VXLAN ports there). */
   readonly underlayAddresses: readonly Address[];
   /** UDP ports in use by VXLAN. */
   readonly vxlanPorts: readonly number[];
   readonly maxFlows: number;
+  /** Where node ports answer (S19). */
+  readonly nodeAddresses?: readonly Address[];
+  /** Where ClusterIPs come from, and what a packet to one that is not allocated meets; absent: 'drop'. */
+  readonly serviceCIDRs?: readonly PrefixConfig[];
+  readonly unallocatedVIP?: 'drop' | 'pass';
+  /** Sources here are pods, whichever way they came (S21). */
+  readonly clusterCIDRs?: readonly PrefixConfig[];
+  /** Whoever uses a ClusterIP appears as this host (S21). */
+  readonly masqueradeAll?: boolean;
+  /** First and last source port for translated sources (N26); absent: 61000–65535. */
+  readonly natPorts?: readonly [number, number];
+  /** Absent or true: any of them; false: the port a flow had, if it is free. */
+  readonly natRandom?: boolean;
 }
 
 export type Op =
