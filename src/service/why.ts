@@ -9,9 +9,10 @@ export const enum How {
   KIND = 3,
   LOCAL_SET = 4,
   AFFINITY = 8,
-  ALGORITHM_SHIFT = 4,
   DIRECT = 64,
 }
+
+export const ALGORITHM_SHIFT = 4;
 
 const MOST = 0xffff;
 
