@@ -46,6 +46,12 @@ interface Envelope<K extends Kind, S> {
   readonly isPlain?: boolean;
 }
 
+/** Where a TCP port listens. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface HostSpec {
   readonly underlay: { readonly address: string; readonly address6?: string; readonly interface?: string };
   readonly conntrack: { readonly max: number };
