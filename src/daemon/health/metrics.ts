@@ -11,6 +11,9 @@ import type { Observer, Progress } from './progress.ts';
 /** Annotation of a slice: when what it reports happened. */
 const TRIGGER = 'endpoints.kubernetes.io/last-change-trigger-time';
 
+/** Of one transaction: to see when a slice changed its text is read again, which a bulk load is not worth. */
+const MOST_OBSERVED = 1000;
+
 export interface MetricSources {
   readonly progress: Progress;
   readonly counters: Counters;
@@ -71,7 +74,7 @@ export class Metrics implements Observer {
   finished(seconds: number, changed: readonly Resource[]): void {
     this.#sync.observe(seconds);
     const now = Date.now();
-    for (const { kind, annotations } of changed) {
+    for (const { kind, annotations } of changed.slice(0, MOST_OBSERVED)) {
       const trigger = kind === 'EndpointSlice' ? Date.parse(annotations[TRIGGER] ?? '') : Number.NaN;
       // What happened before this daemon was there says nothing of it.
       if (trigger >= this.#started) this.#programming.observe((now - trigger) / 1000);
