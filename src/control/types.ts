@@ -55,6 +55,9 @@ export interface Endpoint {
 export interface HostSpec {
   readonly underlay: { readonly address: string; readonly address6?: string; readonly interface?: string };
   readonly conntrack: { readonly max: number };
+  /** Health of the proxy, and metrics, over HTTP; null = not served. */
+  readonly health: { readonly bind: Endpoint | null };
+  readonly metrics: { readonly bind: Endpoint | null };
 }
 
 export interface NetworkSpec {
