@@ -85,11 +85,26 @@ export interface PeerConfig {
   readonly pathMtu: number;
 }
 
+/** How a service port chooses the endpoint of a new flow. */
+export type Algorithm = 'roundRobin' | 'random' | 'maglev' | 'leastConn';
+
+/** What happens to the established flows of an endpoint that left (S30). */
+export type OnEndpointRemoved = 'keep' | 'drain' | 'reset';
+
+export interface FrontendConfig {
+  readonly address: Address;
+  readonly port: number;
+  readonly kind: 'clusterIP' | 'externalIP' | 'loadBalancer';
+}
+
 export interface BackendConfig {
   readonly address: Address;
   readonly port: number;
+  /** 0–65535; 0 takes no new flow. Absent: 1. */
+  readonly weight?: number;
 }
 
+/** A service port; written by hand here, in words in `service/record.ts`. */
 export interface ServiceConfig {
   /** Stable small integer. */
   readonly id: number;
@@ -97,17 +112,32 @@ export interface ServiceConfig {
   readonly name: string;
   readonly vip: Address;
   readonly port: number;
-  /** 6 TCP, 17 UDP. */
+  /** Absent: the ClusterIP `vip`, `port`. Otherwise all of them, `vip` included. */
+  readonly frontends?: readonly FrontendConfig[];
+  readonly nodePort?: number;
+  /** 6 TCP, 17 UDP, 132 SCTP. */
   readonly protocol: number;
   /** ms; 0 = no affinity. */
   readonly affinity: number;
-  /** Ordered by (address, port). */
+  /** The cluster set (S12), ordered by (address, port). */
   readonly backends: readonly BackendConfig[];
+  /** The local set (S13), likewise; absent: not computed. */
+  readonly local?: readonly BackendConfig[];
+  /** `prefix` in the 128-bit space. Absent: every source may use the load balancer's addresses. */
+  readonly ranges?: readonly { readonly address: Address; readonly prefix: number }[];
   /**
    * Addresses of all endpoints that still serve, those that get no new flows included: UDP flows to them stay (S31).
-   * Without it, the backends' addresses.
+   * Without it, those of both sets.
    */
   readonly serving?: readonly Address[];
+  /** Some endpoint anywhere could take a new flow (S14). Absent: some set has one. */
+  readonly usable?: boolean;
+  readonly internalLocal?: boolean;
+  readonly externalLocal?: boolean;
+  readonly algorithm?: Algorithm;
+  readonly onEndpointRemoved?: OnEndpointRemoved;
+  /** ms; for `onEndpointRemoved: 'drain'`. */
+  readonly drain?: number;
 }
 
 export interface HostConfig {

@@ -4,7 +4,7 @@ import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
 import { isIpv4 } from '../fabric/networks.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
-import { RecordWriter, type ServiceBatch, tailWords } from '../service/record.ts';
+import { RecordWriter, recordEnd, type ServiceBatch } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from './config.ts';
 import { Pipeline } from './pipeline.ts';
@@ -99,7 +99,7 @@ export class Dataplane {
     for (let i = 0, at = 0; i < count + removed.length; i++) {
       budget -= RECORD_COST;
       if (i < count) {
-        budget -= tailWords(records, at);
+        budget -= recordEnd(records, at) - at;
         this.stale.setting(records, at);
         at = services.put(records, at);
       } else {
