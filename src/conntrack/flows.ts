@@ -112,11 +112,11 @@ export class Flows {
   /** @returns the tuple id of a live flow, or −1. An expired flow that is met is removed. */
   find(tuple: Int32Array, hash: number, now: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
-      if (hashes[at] !== hash) continue;
+      if (entries[at + 1] !== hash) continue;
       const key = id * LINE_WORDS;
       if (
         lines[key] === tuple[0] &&
@@ -143,14 +143,14 @@ export class Flows {
    */
   find4(scope: number, ports: number, source: number, destination: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
+    const { entries, mask } = this.index;
     const hash = this.hasher.of4(scope, ports, source, destination);
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
       const line = id * LINE_WORDS;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         lines[line + Word.PORTS] === ports &&
         lines[line + Word.SOURCE] === source &&
         lines[line + Word.DESTINATION] === destination &&

@@ -195,6 +195,7 @@ export class Dataplane {
     else this.counters.clear(config.id);
     this.ports.set(config.id, config);
     pipeline.locations.setPort(config);
+    if (config.isHost === true) pipeline.networks.setHostPort(config);
     pipeline.portOfDevice[config.device] = config.id;
     const fdb = pipeline.bridge.fdbs[config.network]!;
     fdb.setStatic(config.mac.hi, config.mac.lo, config.id, FdbKind.LOCAL);
@@ -213,8 +214,9 @@ export class Dataplane {
   }
 
   private unlinkPort(config: PortConfig, flush: boolean): void {
-    const { bridge, neighbors, portOfDevice, announcer } = this.pipeline;
+    const { bridge, networks, neighbors, portOfDevice, announcer } = this.pipeline;
     const fdb = bridge.fdbs[config.network]!;
+    networks.removeHostPort(config);
     fdb.removeStatic(config.mac.hi, config.mac.lo, config.id);
     if (flush) fdb.flush(config.id);
     const { hi, lo } = config.mac;

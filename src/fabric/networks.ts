@@ -1,4 +1,4 @@
-import type { Address, NetworkConfig } from '../dataplane/config.ts';
+import type { Address, NetworkConfig, PortConfig } from '../dataplane/config.ts';
 
 export const NETWORKS = 256;
 
@@ -31,8 +31,13 @@ export class Networks {
   readonly forwardReserved = new Uint8Array(NETWORKS);
   readonly passInnerVlan = new Uint8Array(NETWORKS);
   readonly strictReserved = new Uint8Array(NETWORKS);
+  /** 1: nothing leaves by a host port (N33). */
+  readonly internal = new Uint8Array(NETWORKS);
   /** DSCP << 2, or −1 = inherit. */
   readonly tos = new Int32Array(NETWORKS);
+  /** The port that lies in the daemon's own namespace, −1 = none, and its first IPv4 address, 0 = none. */
+  readonly hostPort = new Int32Array(NETWORKS).fill(-1);
+  readonly hostAddress4 = new Int32Array(NETWORKS);
   /** Rows of 4 words per IPv4 subnet: address, mask, gateway, broadcast address. */
   readonly subnets4: Int32Array[] = Array.from({ length: NETWORKS }, () => new Int32Array(0));
   readonly names: string[] = new Array<string>(NETWORKS).fill('');
@@ -55,6 +60,7 @@ export class Networks {
     this.forwardReserved[id] = config.reserved === 'forward' ? 1 : 0;
     this.passInnerVlan[id] = config.innerVlan === 'pass' ? 1 : 0;
     this.strictReserved[id] = config.reservedBits === 'strict' ? 1 : 0;
+    this.internal[id] = config.internal === true ? 1 : 0;
     this.tos[id] = config.dscp < 0 ? -1 : config.dscp << 2;
     this.names[id] = config.name;
     const v4 = config.subnets.filter((subnet) => isIpv4(subnet.address));
@@ -66,6 +72,17 @@ export class Networks {
         return [address, mask, subnet.gateway[3], address | ~mask];
       }),
     );
+  }
+
+  setHostPort({ id, network, addresses }: PortConfig): void {
+    this.hostPort[network] = id;
+    this.hostAddress4[network] = addresses.find(isIpv4)?.[3] ?? 0;
+  }
+
+  removeHostPort({ id, network }: PortConfig): void {
+    if (this.hostPort[network] !== id) return;
+    this.hostPort[network] = -1;
+    this.hostAddress4[network] = 0;
   }
 
   remove(id: number): void {

@@ -13,9 +13,9 @@ import { Icmp, Unreachable } from '../wire/icmp.ts';
 import { decrementTtl, Ipv4, Protocol } from '../wire/ipv4.ts';
 
 /**
- * The network's gateway: what is addressed to the gateway or router MAC ends here or is routed within the
- * network's own subnets (N7, N8, N11). `receive` runs before translation, on packets as their senders know
- * them; `route` after it.
+ * The network's gateway: what is addressed to the gateway or router MAC ends here, is routed within the network's own
+ * subnets (N7, N8, N11), or leaves by its host port, where the host's kernel routes on. `receive` runs before
+ * translation, on packets as their senders know them; `route` after it.
  * Limits: IPv4 only; echo requests in fragments are not answered.
  */
 export class Router {
@@ -64,8 +64,9 @@ export class Router {
     burst.count = 0;
     for (let i = 0; i < resumed.count; i++) {
       const slot = resumed.slots[i]!;
+      const network = this.packets.network[slot]!;
       const address = this.packets.view.getInt32(this.packets.l3[slot]! + Ipv4.DESTINATION);
-      const row = this.neighbors.find4(this.packets.network[slot]!, address);
+      const row = this.neighbors.find4(network, this.nextHop(network, address));
       if (row < 0) {
         this.packets.drop(slot, Drop.NEIGHBOR_FAILED);
         continue;
@@ -125,14 +126,15 @@ export class Router {
       packets.drop(slot, Drop.GATEWAY_UNHANDLED);
       return false;
     }
-    if (!this.isOnLink(network, destination)) {
+    const hop = this.nextHop(network, destination);
+    if (hop === 0 || (hop !== destination && !this.mayLeave(slot, network))) {
       this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
       packets.drop(slot, Drop.NO_ROUTE);
       return false;
     }
-    const row = this.resolver.resolve(slot, destination, now);
-    // Resolving may reuse rows, so only its own answer is remembered.
-    this.lastNetwork = row < 0 ? -1 : network;
+    const row = this.resolver.resolve(slot, hop, now);
+    // Resolving may reuse rows, so only its own answer is remembered; who may leave depends on more than the address.
+    this.lastNetwork = row < 0 || hop !== destination ? -1 : network;
     this.lastAddress = destination;
     this.lastRow = row;
     if (row < 0) return false;
@@ -140,11 +142,27 @@ export class Router {
     return true;
   }
 
-  /** May it be a station's address? Network and directed-broadcast addresses are nobody's. */
-  isOnLink(network: number, address: number): boolean {
-    const subnet = this.networks.subnet4(network, address);
-    const rows = this.networks.subnets4[network]!;
-    return subnet >= 0 && address !== rows[subnet] && address !== rows[subnet + 3];
+  /**
+   * Next hop towards an IPv4 address: itself in the network's subnets, elsewhere the host port; 0 = there is none.
+   * Network and directed-broadcast addresses are nobody's.
+   */
+  nextHop(network: number, address: number): number {
+    const { networks } = this;
+    const subnet = networks.subnet4(network, address);
+    if (subnet < 0)
+      return networks.internal[network] === 1 || !isRoutable(address) ? 0 : networks.hostAddress4[network]!;
+    const rows = networks.subnets4[network]!;
+    return address === rows[subnet] || address === rows[subnet + 3] ? 0 : address;
+  }
+
+  /**
+   * May it leave by the host port? Not what came from there, and of what came through a tunnel only the answers to
+   * flows that this host translates: each host is its own pods' way out (A4).
+   */
+  private mayLeave(slot: number, network: number): boolean {
+    const { packets, networks } = this;
+    if (packets.source[slot] === networks.hostPort[network]) return false;
+    return (packets.flags[slot]! & (Flag.TUNNEL | Flag.TRANSLATED)) !== Flag.TUNNEL;
   }
 
   /** New Ethernet header towards a neighbour. The source is the router MAC until the egress is known (A14). */
@@ -183,4 +201,10 @@ export class Router {
     packets.flags[slot]! &= ~Flag.TO_GATEWAY;
     this.egress.push(slot, from);
   }
+}
+
+/** Neither "this network", loopback, multicast nor reserved (RFC 1122 §3.2.1.3). */
+function isRoutable(address: number): boolean {
+  const first = address >>> 24;
+  return first !== 0 && first !== 127 && first < 224;
 }

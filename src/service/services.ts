@@ -152,13 +152,13 @@ export class Services {
     const { keys } = this;
     const last = (protocol << 16) | port;
     const hash = this.hasher.of5(w0, w1, w2, w3, last);
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
       const key = id * KEY_WORDS;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         keys[key + 3] === w3 &&
         keys[key + 4] === last &&
         keys[key + 2] === w2 &&
