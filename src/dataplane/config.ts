@@ -44,6 +44,8 @@ export interface NetworkConfig {
   readonly reservedBits: 'ignore' | 'strict';
   /** DSCP for outer headers (0–63), or -1 = inherit from the inner packet. */
   readonly dscp: number;
+  /** Nothing leaves by a host port (N33); absent: false. */
+  readonly internal?: boolean;
 }
 
 export interface PortConfig {
@@ -117,7 +119,7 @@ export interface ServiceConfig {
   /** Absent: the ClusterIP `vip`, `port`. Otherwise all of them, `vip` included. */
   readonly frontends?: readonly FrontendConfig[];
   readonly nodePort?: number;
-  /** 6 TCP, 17 UDP, 132 SCTP. */
+  /** 6 TCP, 17 UDP. */
   readonly protocol: number;
   /** ms; 0 = no affinity. */
   readonly affinity: number;
@@ -125,8 +127,8 @@ export interface ServiceConfig {
   readonly backends: readonly BackendConfig[];
   /** The local set (S13), likewise; absent: not computed. */
   readonly local?: readonly BackendConfig[];
-  /** `prefix` in the 128-bit space. Absent: every source may use the load balancer's addresses. */
-  readonly ranges?: readonly PrefixConfig[];
+  /** loadBalancerSourceRanges. Absent: every source may use the load balancer's addresses. */
+  readonly ranges?: readonly CidrConfig[];
   /**
    * Addresses of all endpoints that still serve, those that get no new flows included: UDP flows to them stay (S31).
    * Without it, those of both sets.
@@ -142,31 +144,60 @@ export interface ServiceConfig {
   readonly drain?: number;
 }
 
-export interface PrefixConfig {
+export interface CidrConfig {
   readonly address: Address;
-  /** Prefix length in the 128-bit space. */
+  /** Prefix length in the 128-bit space (IPv4 /24 is 120). */
   readonly prefix: number;
 }
 
+/** Idle time in ms by what a flow is in (N20). */
+export interface FlowTimeouts {
+  readonly tcpSynSent: number;
+  readonly tcpSynRecv: number;
+  readonly tcpEstablished: number;
+  readonly tcpFinWait: number;
+  readonly tcpCloseWait: number;
+  readonly tcpLastAck: number;
+  readonly tcpTimeWait: number;
+  readonly tcpClose: number;
+  /** Data that stays unacknowledged, or more than 3 retransmissions. */
+  readonly tcpUnacknowledged: number;
+  readonly udpUnreplied: number;
+  readonly udpReplied: number;
+  readonly icmp: number;
+  readonly other: number;
+}
+
+/** What is optional is always told by the control plane, and by hand where a test cares. */
 export interface HostConfig {
   /** Underlay addresses of this host (own address as source: drop; pods may not reach VXLAN ports there). */
   readonly underlayAddresses: readonly Address[];
   /** UDP ports in use by VXLAN. */
   readonly vxlanPorts: readonly number[];
   readonly maxFlows: number;
-  /** Where node ports answer (S19). */
+  /** Where NodePorts answer (S19). Absent: nowhere. */
   readonly nodeAddresses?: readonly Address[];
-  /** Where ClusterIPs come from, and what a packet to one that is not allocated meets; absent: 'drop'. */
-  readonly serviceCIDRs?: readonly PrefixConfig[];
+  /** Where pods live, and where ClusterIPs come from. Absent: not known. */
+  readonly clusterCIDRs?: readonly CidrConfig[];
+  readonly serviceCIDRs?: readonly CidrConfig[];
+  /** Packets to an address of a serviceCIDR that no service has (S15). Absent: pass. */
   readonly unallocatedVIP?: 'drop' | 'pass';
-  /** Sources here are pods, whichever way they came (S21). */
-  readonly clusterCIDRs?: readonly PrefixConfig[];
-  /** Whoever uses a ClusterIP appears as this host (S21). */
+  /** How a pod of this host is told from others (S21). Absent: ports. */
+  readonly localDetect?: 'ports' | 'clusterCIDR';
+  /** S21 b for every source. Absent: false. */
   readonly masqueradeAll?: boolean;
-  /** First and last source port for translated sources (N26); absent: 61000–65535. */
+  /** Absent: the defaults of N20. */
+  readonly timeouts?: FlowTimeouts;
+  /** No window check (N13). Absent: false. */
+  readonly tcpLiberal?: boolean;
+  /** TCP flows are picked up without their SYN (N16). Absent: true. */
+  readonly tcpLoose?: boolean;
+  /** First and last source port of translated flows (N26). Absent: 61000–65535. */
   readonly natPorts?: readonly [number, number];
-  /** Absent or true: any of them; false: the port a flow had, if it is free. */
+  /** Absent: true. */
   readonly natRandom?: boolean;
+  /** Bytes of waiting fragments in all, ms a datagram may take (N37). Absent: 4 MiB, 30 s. */
+  readonly fragments?: { readonly maxBytes: number; readonly timeout: number };
 }
 
 export type Op =

@@ -34,6 +34,8 @@ export class Networks {
   readonly forwardReserved = new Uint8Array(NETWORKS);
   readonly passInnerVlan = new Uint8Array(NETWORKS);
   readonly strictReserved = new Uint8Array(NETWORKS);
+  /** 1: nothing leaves by a host port (N33). */
+  readonly internal = new Uint8Array(NETWORKS);
   /** DSCP << 2, or −1 = inherit. */
   readonly tos = new Int32Array(NETWORKS);
   /** The port that lies in the daemon's own namespace, −1 = none, and its first IPv4 address, 0 = none. */
@@ -63,6 +65,7 @@ export class Networks {
     this.forwardReserved[id] = config.reserved === 'forward' ? 1 : 0;
     this.passInnerVlan[id] = config.innerVlan === 'pass' ? 1 : 0;
     this.strictReserved[id] = config.reservedBits === 'strict' ? 1 : 0;
+    this.internal[id] = config.internal === true ? 1 : 0;
     this.tos[id] = config.dscp < 0 ? -1 : config.dscp << 2;
     this.names[id] = config.name;
     const v4 = config.subnets.filter((subnet) => isIpv4(subnet.address));

@@ -1,10 +1,10 @@
-import type { HostConfig, PrefixConfig } from '../dataplane/config.ts';
+import type { HostConfig, CidrConfig } from '../dataplane/config.ts';
 import { isInPrefixes, PREFIX_WORDS } from './prefixes.ts';
 
 /** N26: outside the ports the kernel picks from, and outside the node ports. */
 const NAT_PORTS = [61_000, 65_535] as const;
 
-const wordsOf = (prefixes: readonly PrefixConfig[] | undefined): Int32Array<ArrayBuffer> =>
+const wordsOf = (prefixes: readonly CidrConfig[] | undefined): Int32Array<ArrayBuffer> =>
   Int32Array.from((prefixes ?? []).flatMap(({ address, prefix }) => [...address, prefix]));
 
 /** What the Host resource says about services. Lists are short and searched from the front. */
@@ -18,13 +18,16 @@ export class HostRules {
   isRandom = true;
   private services = new Int32Array(0);
   private clusters = new Int32Array(0);
-  private isClosed = true;
+  private isClosed = false;
+  /** Are pods known by their addresses, or only by their ports? */
+  private isByAddress = false;
 
   set(host: HostConfig): void {
     this.nodes = Int32Array.from((host.nodeAddresses ?? []).flat());
     this.services = wordsOf(host.serviceCIDRs);
     this.clusters = wordsOf(host.clusterCIDRs);
-    this.isClosed = host.unallocatedVIP !== 'pass';
+    this.isClosed = host.unallocatedVIP === 'drop';
+    this.isByAddress = host.localDetect === 'clusterCIDR';
     this.masqueradeAll = host.masqueradeAll === true;
     [this.firstPort, this.lastPort] = host.natPorts ?? NAT_PORTS;
     this.isRandom = host.natRandom !== false;
@@ -44,8 +47,9 @@ export class HostRules {
     return this.isClosed && isInPrefixes(services, 0, services.length / PREFIX_WORDS, w0, w1, w2, w3);
   }
 
-  isCluster(w0: number, w1: number, w2: number, w3: number): boolean {
+  /** Is it a pod's, wherever it comes from (S21 b)? */
+  isPod(w0: number, w1: number, w2: number, w3: number): boolean {
     const { clusters } = this;
-    return isInPrefixes(clusters, 0, clusters.length / PREFIX_WORDS, w0, w1, w2, w3);
+    return this.isByAddress && isInPrefixes(clusters, 0, clusters.length / PREFIX_WORDS, w0, w1, w2, w3);
   }
 }

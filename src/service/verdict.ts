@@ -167,7 +167,7 @@ export class Judge {
     const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
     const isOwn = is4 ? locations.ownsAddress4(port, w3) : locations.ownsAddress6(port, w0, w1, w2, w3);
     if (isOwn || rules.isNode(w0, w1, w2, w3)) return Sender.HOST;
-    return rules.isCluster(w0, w1, w2, w3) ? Sender.POD : Sender.OUTSIDE;
+    return rules.isPod(w0, w1, w2, w3) ? Sender.POD : Sender.OUTSIDE;
   }
 
   private reject(reason: Drop): Verdict {
