@@ -150,7 +150,7 @@ export class Pipeline {
       new SourceNat(networks, locations, this.flows, this.hostRules, seed),
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.services, opener, this.originator);
+    this.translate = new Translate(packets, this.flows, tracker, this.judge, opener, this.originator);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

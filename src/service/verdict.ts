@@ -53,6 +53,11 @@ export class Judge {
     private readonly rules: HostRules,
   ) {}
 
+  /** Is there nothing to judge by? */
+  get isIdle(): boolean {
+    return this.services.count === 0 && !this.rules.isClosed;
+  }
+
   /** @param tuple of a packet addressed to the gateway */
   judge(slot: number, tuple: Int32Array): Verdict {
     const { services, rules } = this;

@@ -290,6 +290,12 @@ describe.each([4, 6] as const)('IPv%i', (version) => {
     expect(outcome(fabric, { to: unallocated })).toBe(beyond);
   });
 
+  it('S15: so it is before there is any Service', () => {
+    const fabric = fabricWith(host({ serviceCIDRs: [family.serviceCIDR], unallocatedVIP: 'drop' }));
+    for (let i = 0; i < 3; i++) expect(outcome(fabric, { to: family.unallocated })).toBe('dropped');
+    expect(fabric.drops()).toEqual({ UNALLOCATED_VIP: 3 });
+  });
+
   it('S15: an address in a ServiceCIDR that a Service has as externalIP is no unallocated one', () => {
     const { unallocated } = family;
     const fabric = fabricWith(
