@@ -22,7 +22,7 @@ export const SERVICES: Readonly<Record<'full' | 'quick', ServicesPlan>> = {
 /** What the services take, about: loading grows with the size, the rest does not. */
 export function servicesSeconds(plan: ServicesPlan): number {
   const perSize = WAYS.length * plan.rounds * (plan.seconds + OVERHEAD_SECONDS) + plan.rounds * 3 + 4;
-  return 6 + plan.sizes.reduce((sum, size) => sum + perSize + size / 2000, 0);
+  return 26 + plan.sizes.reduce((sum, size) => sum + perSize + size / 2000, 0);
 }
 
 export type Draft = Omit<Cell, 'series' | 'ratios'>;

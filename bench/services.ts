@@ -2,6 +2,7 @@
  * ClusterIPs as they grow in number: time to load them, new connections per second, time for one endpoint change to
  * take effect, and how long the dataplane stands still meanwhile.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { measureChanges, measurePauses } from './changes.ts';
 import type { Results } from './results.ts';
 import * as rules from './rulesets.ts';
@@ -110,17 +111,21 @@ function connect(
   return connections({ lab: session.lab, layout: 'unpinned' }, site.route, { ...to, seconds });
 }
 
-/** Runs of this length, long enough that the engine has compiled what connections need. */
-const WARM_UP_SECONDS = [2, 2] as const;
+/** Longer than the daemon remembers a connection that was reset. */
+const FORGOTTEN_MS = 11_000;
 
-/** The code that opens and ends connections is compiled before it is measured. */
+/**
+ * The code that opens connections, ends them, forgets them and meets their ports again is compiled before it is
+ * measured.
+ */
 async function warmUp(session: Session, sites: ReadonlyMap<Way, Site>, size: number): Promise<void> {
-  for (const seconds of WARM_UP_SECONDS) {
-    for (const way of ['twill', 'twill-direct'] as const) {
-      const site = sites.get(way);
-      session.check();
-      session.progress.step(`warming up, ${way}`);
-      if (site) await connect(session, site, size, seconds);
-    }
+  const ways = (['twill', 'twill-direct'] as const).flatMap((way) => sites.get(way) ?? []);
+  for (const pause of [FORGOTTEN_MS, 0]) {
+    session.check();
+    session.progress.step('connections to warm up');
+    for (const site of ways) await connect(session, site, size, WARM_UP_SECONDS);
+    await sleep(pause);
   }
 }
+
+const WARM_UP_SECONDS = 2;
