@@ -224,6 +224,8 @@ export function createFastPath(
         if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
         to = hop[h + Hop.TO]!;
         if (packet > hop[h + Hop.MTU]! || (role === Role.TUNNEL && to >= FIRST_PEER)) break; // B20, V31
+        const isStrange = path[p + Path.FROM] === to || (role === Role.TUNNEL && id < 0);
+        if (hop[h + Hop.IS_OUT] !== 0 && isStrange) break; // A4
         txDevice[tx] = hop[h + Hop.DEVICE]!;
         if (id >= 0) translate(slot, at, size, id, now);
         route(w, h);
