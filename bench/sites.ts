@@ -89,7 +89,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** As an operator does it: all Services in a file and SIGHUP; a change over the control socket. */
-async function twillSite(lab: Lab): Promise<Site> {
+export async function twillSite(lab: Lab): Promise<Site> {
   const built = await twill.build(lab, 1500);
   const route = built.same!;
   const [daemon] = built.daemons as [Background];
