@@ -7,8 +7,9 @@
  * bring it back. That it cannot be brought back yet is a warning, so that one deleted namespace does not
  * forbid all changes; a port that is *new* and cannot be made is an error.
  */
+import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
-import { checkFabric, subnetsOf, withoutDuplicates } from '../control/check.ts';
+import { checkFabric, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
 import { mtuWarnings } from '../control/mtu.ts';
@@ -16,6 +17,7 @@ import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
+import { surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
@@ -75,7 +77,7 @@ export class Manager {
     this.#executor = new Executor(kernel, dataplane, (port, error) =>
       log.error({ port: port.config.name, err: error }, 'port lost: it could not be made again'),
     );
-    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu };
+    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu, hostAddresses };
   }
 
   get resources(): readonly Resource[] {
@@ -205,7 +207,7 @@ export class Manager {
     const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
     const fabric = this.#fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
-    const staged = this.#services.stage(replacements, subnetsOf(fabric), isFabric);
+    const staged = this.#services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
     const generation = isFabric ? compile(fabric, this.#facts, running) : running;
     const plan = isFabric ? diff(running, generation) : NO_PLAN;
@@ -287,6 +289,10 @@ export class Manager {
     return inner === undefined ? peer : { ...peer, pathMtu: inner };
   }
 }
+
+/** Of this host's interfaces that are up. */
+const hostAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((all = []) => all.map(({ address }) => address));
 
 const SOUND = { problems: [], warnings: [] } as const;
 const NO_PLAN: Plan = {
