@@ -24,7 +24,8 @@ export const REPLY = 1;
  *
  *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
  *   row   state (TcpState | UdpState) · expires, born (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · snat: both ends change · packets and bytes of both directions
+ *         port stand in the reply tuple · snat: both ends change · how, why: service/why.ts · packets and bytes of both
+ *         directions
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -53,6 +54,9 @@ export class Flows {
   /** Not 0: `onEnd` wants to know of its end. */
   counted!: Int32Array;
   onEnd: FlowEnds | null = null;
+  /** How the endpoint was chosen; for whoever opened the flow. */
+  how!: Uint8Array;
+  why!: Int32Array;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
@@ -83,6 +87,8 @@ export class Flows {
       snat: new Uint8Array(capacity),
       born: new Float64Array(capacity),
       counted: new Int32Array(capacity),
+      how: new Uint8Array(capacity),
+      why: new Int32Array(capacity),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -92,7 +98,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, state: this.state, expires: this.expires };
-    const { service, generation, snat, born, counted, traffic, lists } = this;
+    const { service, generation, snat, born, counted, how, why, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -113,6 +119,8 @@ export class Flows {
       this.snat[to] = snat[row]!;
       this.born[to] = born[row]!;
       this.counted[to] = counted[row]!;
+      this.how[to] = how[row]!;
+      this.why[to] = why[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
