@@ -1,4 +1,4 @@
-import type { HostConfig, CidrConfig } from '../dataplane/config.ts';
+import type { CidrConfig, HostConfig } from '../dataplane/config.ts';
 import { isInPrefixes, PREFIX_WORDS } from './prefixes.ts';
 
 /** N26: outside the ports the kernel picks from, and outside the node ports. */
