@@ -2,7 +2,6 @@ import { FdbKind } from '../bridge/fdb.ts';
 import type { Card } from '../card/card.ts';
 import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
-import { isIpv4 } from '../fabric/networks.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
 import { RecordWriter, recordEnd, type ServiceBatch } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
@@ -166,10 +165,7 @@ export class Dataplane {
       ...this.host.underlayAddresses,
       ...[...this.peers.values()].flatMap((peer) => peer.addresses),
     ];
-    pipeline.admit.setUnderlay(
-      Int32Array.from(underlay.filter(isIpv4).map((a) => a[3])),
-      this.host.vxlanPorts,
-    );
+    pipeline.admit.setUnderlay(underlay, this.host.vxlanPorts);
   }
 
   private setNetwork(config: NetworkConfig): void {
@@ -214,8 +210,7 @@ export class Dataplane {
         NeighborSource.PORT,
       );
       if (row >= 0) pipeline.resolver.release(row);
-      if (isIpv4(address))
-        pipeline.announcer.announce(config.network, config.mac.hi, config.mac.lo, address[3], now);
+      pipeline.announcer.announce(config.network, config.mac.hi, config.mac.lo, address, now);
     }
   }
 

@@ -16,6 +16,8 @@ import { Router } from '../gateway/router.ts';
 import { Announcer } from '../neigh/announce.ts';
 import { ArpResponder } from '../neigh/arp.ts';
 import { ArpGuard } from '../neigh/guard.ts';
+import { NdResponder } from '../neigh/nd.ts';
+import { NdGuard } from '../neigh/nd-guard.ts';
 import { Neighbors } from '../neigh/neighbors.ts';
 import { Resolver } from '../neigh/resolver.ts';
 import { Decap } from '../overlay/decap.ts';
@@ -94,6 +96,8 @@ export class Pipeline {
   private readonly inner: Inner;
   private readonly guard: ArpGuard;
   private readonly arp: ArpResponder;
+  private readonly ndGuard: NdGuard;
+  private readonly nd: NdResponder;
   private readonly router: Router;
   private readonly translate: Translate;
   private readonly forward: Forward;
@@ -131,15 +135,11 @@ export class Pipeline {
     this.inner = new Inner(packets, networks);
     this.admit = new Admit(packets, networks, locations);
     this.guard = new ArpGuard(packets, networks, locations, this.neighbors);
+    this.ndGuard = new NdGuard(packets, networks, locations, this.neighbors);
     this.learn = new Learn(packets, this.bridge);
-    this.arp = new ArpResponder(
-      packets,
-      networks,
-      this.neighbors,
-      this.resolver,
-      this.originator,
-      this.bridge,
-    );
+    const { neighbors, resolver, originator, bridge } = this;
+    this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
+    this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.judge = new Judge(networks, locations, this.services, this.hostRules);
     this.chooser = new Chooser(this.services, this.flows, seed);
     const tracker = new Tracker(packets, this.flows);
@@ -259,8 +259,10 @@ export class Pipeline {
     if (tunnel.count > 0) this.inner.run(burst);
     this.admit.run(burst);
     if (burst.arps > 0) this.guard.run(burst);
+    if (burst.discoveries > 0) this.ndGuard.run(burst);
     this.learn.run(burst, now);
     if (burst.arps > 0) this.arp.run(burst, now);
+    if (burst.discoveries > 0) this.nd.run(burst, now);
     if (burst.toGateway > 0) this.router.receive(burst, now);
     this.translate.run(burst, now);
     if (burst.toGateway > 0) this.router.route(burst, now);
