@@ -1,6 +1,7 @@
 import { FdbKind } from '../bridge/fdb.ts';
 import { isPeer } from '../fabric/locations.ts';
 import { NeighborSource, NeighborState } from '../neigh/neighbors.ts';
+
 import { BACKEND_WORDS } from '../service/record.ts';
 import { formatAddress, formatMac } from '../wire/address.ts';
 import type { Dataplane } from './dataplane.ts';

@@ -63,7 +63,7 @@ export function flowRow({ pipeline, now }: Dataplane, row: number): FlowRow {
   };
 
   function serviceText(id: number, generation: number): string {
-    if (id === NO_SERVICE) return '(none)';
+    if (id === NO_SERVICE) return '(direct)';
     return generation === services.generation[id] ? services.name(id) : '(removed)';
   }
 }

@@ -127,7 +127,7 @@ export interface FlowRow {
   protocol: string;
   /** "10.77.0.11:40000" as the client sees it. */
   client: string;
-  /** "default/shop:http"; "(removed)", or "(none)" of a flow that only had to get another source port. */
+  /** "default/shop:http"; "(removed)", or "(direct)" of a flow that only had to get another source port. */
   service: string;
   /** Number of the change after which the service was as the flow found it. */
   generation: number;

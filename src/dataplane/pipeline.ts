@@ -155,7 +155,7 @@ export class Pipeline {
       this.nat,
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.services, this.opener, this.originator);
+    this.translate = new Translate(packets, this.flows, tracker, this.judge, this.opener, this.originator);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

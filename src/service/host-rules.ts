@@ -12,19 +12,23 @@ export class HostRules {
   /** Addresses where node ports answer, 4 words each. */
   nodes = new Int32Array(0);
   masqueradeAll = false;
+  /** Are addresses of services that none has silent (S15)? */
+  isClosed = false;
   /** First and last port for translated sources, and whether any of them will do (N26). */
   firstPort: number = NAT_PORTS[0];
   lastPort: number = NAT_PORTS[1];
   isRandom = true;
   private services = new Int32Array(0);
   private clusters = new Int32Array(0);
-  private isClosed = true;
+  /** Are pods known by their addresses, or only by their ports? */
+  private isByAddress = false;
 
   set(host: HostConfig): void {
     this.nodes = Int32Array.from((host.nodeAddresses ?? []).flat());
     this.services = wordsOf(host.serviceCIDRs);
     this.clusters = wordsOf(host.clusterCIDRs);
-    this.isClosed = host.unallocatedVIP !== 'pass';
+    this.isClosed = host.unallocatedVIP === 'drop';
+    this.isByAddress = host.localDetect === 'clusterCIDR';
     this.masqueradeAll = host.masqueradeAll === true;
     [this.firstPort, this.lastPort] = host.natPorts ?? NAT_PORTS;
     this.isRandom = host.natRandom !== false;
@@ -44,8 +48,9 @@ export class HostRules {
     return this.isClosed && isInPrefixes(services, 0, services.length / PREFIX_WORDS, w0, w1, w2, w3);
   }
 
-  isCluster(w0: number, w1: number, w2: number, w3: number): boolean {
+  /** Is it a pod's, wherever it comes from (S21 b)? */
+  isPod(w0: number, w1: number, w2: number, w3: number): boolean {
     const { clusters } = this;
-    return isInPrefixes(clusters, 0, clusters.length / PREFIX_WORDS, w0, w1, w2, w3);
+    return this.isByAddress && isInPrefixes(clusters, 0, clusters.length / PREFIX_WORDS, w0, w1, w2, w3);
   }
 }

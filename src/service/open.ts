@@ -16,7 +16,7 @@ import { BACKEND_WORDS, ServiceFlag } from './record.ts';
 import { EndpointSet, type Services } from './services.ts';
 import type { SourceNat } from './snat.ts';
 import { type Judge, Verdict } from './verdict.ts';
-import { How, packWhy } from './why.ts';
+import { ALGORITHM_SHIFT, How, packWhy } from './why.ts';
 
 /** What `open` answers when there is no flow. */
 export const PASS = -1;
@@ -137,7 +137,7 @@ export class Opener {
       kind |
       (set === EndpointSet.LOCAL ? How.LOCAL_SET : 0) |
       (index >= 0 && affine === index ? How.AFFINITY : 0) |
-      (algorithm << How.ALGORITHM_SHIFT);
+      (algorithm << ALGORITHM_SHIFT);
     return index;
   }
 

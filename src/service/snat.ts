@@ -40,8 +40,12 @@ export class SourceNat {
 
   /** Is the endpoint at `at` of `words` in the network, or behind its host port? */
   isReachable(network: number, words: Int32Array, at: number): boolean {
-    if (this.networks.hostPort[network]! >= 0) return true;
-    return this.subnetOf(network, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!) >= 0;
+    const w0 = words[at]!;
+    const w1 = words[at + 1]!;
+    const w2 = words[at + 2]!;
+    if (this.subnetOf(network, w0, w1, w2, words[at + 3]!) >= 0) return true;
+    const { hostAddress4, internal } = this.networks;
+    return isMapped(w0, w1, w2) && hostAddress4[network] !== 0 && internal[network] === 0;
   }
 
   /**

@@ -51,6 +51,11 @@ export class Judge {
     private readonly rules: HostRules,
   ) {}
 
+  /** Is there nothing to judge by? */
+  get isIdle(): boolean {
+    return this.services.count === 0 && !this.rules.isClosed;
+  }
+
   /**
    * @param from location it came from
    * @param tuple of a packet addressed to the gateway
@@ -167,7 +172,7 @@ export class Judge {
     const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
     const isOwn = is4 ? locations.ownsAddress4(from, w3) : locations.ownsAddress6(from, w0, w1, w2, w3);
     if (isOwn || rules.isNode(w0, w1, w2, w3)) return Sender.HOST;
-    return rules.isCluster(w0, w1, w2, w3) ? Sender.POD : Sender.OUTSIDE;
+    return rules.isPod(w0, w1, w2, w3) ? Sender.POD : Sender.OUTSIDE;
   }
 
   private reject(reason: Drop): Verdict {

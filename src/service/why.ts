@@ -11,9 +11,10 @@ export const enum How {
   KIND = 3,
   LOCAL_SET = 4,
   AFFINITY = 8,
-  ALGORITHM_SHIFT = 4,
   DIRECT = 64,
 }
+
+export const ALGORITHM_SHIFT = 4;
 
 const MOST = 0xffff;
 
@@ -23,7 +24,7 @@ export const packWhy = (index: number, candidates: number): number =>
 /** "roundRobin 2/3": the second of three; "affinity 1/3 local"; "port taken" of a flow that is no service's. For listings. */
 export function describeWhy(how: number, why: number): string {
   if ((how & How.DIRECT) !== 0) return 'port taken';
-  const by = (how & How.AFFINITY) !== 0 ? 'affinity' : ALGORITHMS[(how >>> How.ALGORITHM_SHIFT) & 3]!;
+  const by = (how & How.AFFINITY) !== 0 ? 'affinity' : ALGORITHMS[(how >>> ALGORITHM_SHIFT) & 3]!;
   const set = (how & How.LOCAL_SET) !== 0 ? ' local' : '';
   return `${by} ${(why >>> 16) + 1}/${why & MOST}${set}`;
 }
