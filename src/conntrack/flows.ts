@@ -18,7 +18,7 @@ export const REPLY = 1;
  *
  *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
  *   row   state (TcpState | UdpState) · expires (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · hairpin · packets and bytes of both directions
+ *         port stand in the reply tuple · snat: both ends change · packets and bytes of both directions
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -41,7 +41,7 @@ export class Flows {
   expires!: Int32Array;
   service!: Int32Array;
   generation!: Int32Array;
-  hairpin!: Uint8Array;
+  snat!: Uint8Array;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
@@ -66,7 +66,7 @@ export class Flows {
       expires: new Int32Array(capacity),
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
-      hairpin: new Uint8Array(capacity),
+      snat: new Uint8Array(capacity),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -76,7 +76,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, state: this.state, expires: this.expires };
-    const { service, generation, hairpin, traffic, lists } = this;
+    const { service, generation, snat, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -94,7 +94,7 @@ export class Flows {
       this.expires[to] = old.expires[row]!;
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
-      this.hairpin[to] = hairpin[row]!;
+      this.snat[to] = snat[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
@@ -112,11 +112,11 @@ export class Flows {
   /** @returns the tuple id of a live flow, or −1. An expired flow that is met is removed. */
   find(tuple: Int32Array, hash: number, now: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
-      if (hashes[at] !== hash) continue;
+      if (entries[at + 1] !== hash) continue;
       const key = id * LINE_WORDS;
       if (
         lines[key] === tuple[0] &&
@@ -143,14 +143,14 @@ export class Flows {
    */
   find4(scope: number, ports: number, source: number, destination: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
+    const { entries, mask } = this.index;
     const hash = this.hasher.of4(scope, ports, source, destination);
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
       const line = id * LINE_WORDS;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         lines[line + Word.PORTS] === ports &&
         lines[line + Word.SOURCE] === source &&
         lines[line + Word.DESTINATION] === destination &&
@@ -222,10 +222,10 @@ export class Flows {
     this.lines[id * LINE_WORDS + Line.ACKED] = number;
   }
 
-  /** Fills in what a packet with tuple `id` becomes. A hairpin, of which both ends change, is not told in one line. */
+  /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
   prepare(id: number): boolean {
     const { lines, hasher } = this;
-    if (this.hairpin[id >> 1] === 1) return false;
+    if (this.snat[id >> 1] === 1) return false;
     const at = id * LINE_WORDS;
     const other = (id ^ 1) * LINE_WORDS;
     const isReply = (id & 1) === REPLY;

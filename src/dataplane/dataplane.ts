@@ -3,7 +3,7 @@ import type { Card } from '../card/card.ts';
 import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
-import { RecordWriter, type ServiceBatch, tailWords } from '../service/record.ts';
+import { RecordWriter, recordEnd, type ServiceBatch } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from './config.ts';
 import { Pipeline } from './pipeline.ts';
@@ -98,7 +98,7 @@ export class Dataplane {
     for (let i = 0, at = 0; i < count + removed.length; i++) {
       budget -= RECORD_COST;
       if (i < count) {
-        budget -= tailWords(records, at);
+        budget -= recordEnd(records, at) - at;
         this.stale.setting(records, at);
         at = services.put(records, at);
       } else {
@@ -191,6 +191,7 @@ export class Dataplane {
     else this.counters.clear(config.id);
     this.ports.set(config.id, config);
     pipeline.locations.setPort(config);
+    if (config.isHost === true) pipeline.networks.setHostPort(config);
     pipeline.portOfDevice[config.device] = config.id;
     const fdb = pipeline.bridge.fdbs[config.network]!;
     fdb.setStatic(config.mac.hi, config.mac.lo, config.id, FdbKind.LOCAL);
@@ -208,8 +209,9 @@ export class Dataplane {
   }
 
   private unlinkPort(config: PortConfig, flush: boolean): void {
-    const { bridge, neighbors, portOfDevice, announcer } = this.pipeline;
+    const { bridge, networks, neighbors, portOfDevice, announcer } = this.pipeline;
     const fdb = bridge.fdbs[config.network]!;
+    networks.removeHostPort(config);
     fdb.removeStatic(config.mac.hi, config.mac.lo, config.id);
     if (flush) fdb.flush(config.id);
     const { hi, lo } = config.mac;

@@ -5,6 +5,7 @@ import { Learn } from '../bridge/learn.ts';
 import type { Card } from '../card/card.ts';
 import { Control, DEVICES } from '../card/layout.ts';
 import { Flows } from '../conntrack/flows.ts';
+import { Tracker } from '../conntrack/tracker.ts';
 import { Locations } from '../fabric/locations.ts';
 import { NETWORKS, Networks } from '../fabric/networks.ts';
 import { createFastPath, type FastPath } from '../fastpath/fast-path.ts';
@@ -32,6 +33,7 @@ import { Packets } from '../packet/packets.ts';
 import { parse } from '../packet/parse.ts';
 import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
+import { Opener } from '../service/open.ts';
 import { Services } from '../service/services.ts';
 import { Translate } from '../service/translate.ts';
 import { Epochs } from '../table/epochs.ts';
@@ -129,14 +131,17 @@ export class Pipeline {
     const { neighbors, resolver, originator, bridge } = this;
     this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
-    this.translate = new Translate(
+    const tracker = new Tracker(packets, this.flows);
+    const opener = new Opener(
       packets,
       networks,
       this.flows,
+      tracker,
       this.services,
       this.affinities,
       this.originator,
     );
+    this.translate = new Translate(packets, this.flows, tracker, this.services, opener);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

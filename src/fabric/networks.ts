@@ -1,9 +1,11 @@
-import type { Address, NetworkConfig } from '../dataplane/config.ts';
+import type { Address, NetworkConfig, PortConfig } from '../dataplane/config.ts';
 
 export const NETWORKS = 256;
 
 /** Is it ::ffff:a.b.c.d? */
 export const isIpv4 = (a: Address): boolean => a[0] === 0 && a[1] === 0 && a[2] === 0xffff;
+
+const NO_ADDRESS: Address = [0, 0, 0, 0];
 
 /** A word whose first `bits` are 1. */
 const maskOf = (bits: number): number => (bits === 0 ? 0 : -1 << (32 - bits));
@@ -34,8 +36,15 @@ export class Networks {
   readonly forwardReserved = new Uint8Array(NETWORKS);
   readonly passInnerVlan = new Uint8Array(NETWORKS);
   readonly strictReserved = new Uint8Array(NETWORKS);
+  /** 1: nothing leaves by a host port (N33). */
+  readonly internal = new Uint8Array(NETWORKS);
   /** DSCP << 2, or −1 = inherit. */
   readonly tos = new Int32Array(NETWORKS);
+  /** The port that lies in the daemon's own namespace, −1 = none, and its first address of each family, 0 = none. */
+  readonly hostPort = new Int32Array(NETWORKS).fill(-1);
+  readonly hostAddress4 = new Int32Array(NETWORKS);
+  /** Four words each. */
+  readonly hostAddress6 = new Int32Array(NETWORKS * 4);
   /** Rows of 4 words per IPv4 subnet: address, mask, gateway, broadcast address. */
   readonly subnets4: Int32Array[] = Array.from({ length: NETWORKS }, () => new Int32Array(0));
   /** Rows of 12 words per IPv6 subnet: address 0–3, mask 0–3, gateway 0–3. */
@@ -60,6 +69,7 @@ export class Networks {
     this.forwardReserved[id] = config.reserved === 'forward' ? 1 : 0;
     this.passInnerVlan[id] = config.innerVlan === 'pass' ? 1 : 0;
     this.strictReserved[id] = config.reservedBits === 'strict' ? 1 : 0;
+    this.internal[id] = config.internal === true ? 1 : 0;
     this.tos[id] = config.dscp < 0 ? -1 : config.dscp << 2;
     this.names[id] = config.name;
     const v4 = config.subnets.filter((subnet) => isIpv4(subnet.address));
@@ -78,6 +88,19 @@ export class Networks {
         return [...address.map((word, i) => word & mask[i]!), ...mask, ...gateway];
       }),
     );
+  }
+
+  setHostPort({ id, network, addresses }: PortConfig): void {
+    this.hostPort[network] = id;
+    this.hostAddress4[network] = addresses.find(isIpv4)?.[3] ?? 0;
+    this.hostAddress6.set(addresses.find((a) => !isIpv4(a)) ?? NO_ADDRESS, network * 4);
+  }
+
+  removeHostPort({ id, network }: PortConfig): void {
+    if (this.hostPort[network] !== id) return;
+    this.hostPort[network] = -1;
+    this.hostAddress4[network] = 0;
+    this.hostAddress6.set(NO_ADDRESS, network * 4);
   }
 
   remove(id: number): void {

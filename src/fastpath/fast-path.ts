@@ -224,6 +224,8 @@ export function createFastPath(
         if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
         to = hop[h + Hop.TO]!;
         if (packet > hop[h + Hop.MTU]! || (role === Role.TUNNEL && to >= FIRST_PEER)) break; // B20, V31
+        const isStrange = path[p + Path.FROM] === to || (role === Role.TUNNEL && id < 0);
+        if (hop[h + Hop.IS_OUT] !== 0 && isStrange) break; // A4
         txDevice[tx] = hop[h + Hop.DEVICE]!;
         if (id >= 0) translate(slot, at, size, id, now);
         route(w, h);
@@ -273,7 +275,7 @@ export function createFastPath(
    */
   function lookAhead(first: number, last: number): void {
     const { lines, expires, traffic } = flows;
-    const { slots, hashes, mask } = flows.index;
+    const { entries, mask } = flows.index;
     for (let i = first; i < last; i++) {
       const slot = rx[i]!;
       const at = start[slot]!;
@@ -283,7 +285,8 @@ export function createFastPath(
         view.getInt32(at + IP + Ipv4.SOURCE),
         view.getInt32(at + IP + Ipv4.DESTINATION),
       );
-      likely[i] = hashes[hash & mask] === hash ? slots[hash & mask]! - 1 : -1;
+      const home = (hash << 1) & mask;
+      likely[i] = entries[home + 1] === hash ? entries[home]! - 1 : -1;
     }
     let touched = 0;
     for (let i = first; i < last; i++) {

@@ -11,14 +11,15 @@ import { deltaHalf, updateField } from '../wire/checksum.ts';
 import { EtherType, writeMac } from '../wire/ethernet.ts';
 import { Icmp, Unreachable } from '../wire/icmp.ts';
 import { decrementTtl, Ipv4, Protocol } from '../wire/ipv4.ts';
+import { mayLeave } from './may-leave.ts';
 import { readdress } from './readdress.ts';
 import { Router6 } from './router6.ts';
 
 /**
- * The network's gateway: what is addressed to the gateway or router MAC ends here or is routed within the
- * network's own subnets (N7, N8, N11). `receive` runs before translation, on packets as their senders know
- * them; `route` after it.
- * IPv6 is router6.ts. Limits: echo requests in fragments are not answered.
+ * The network's gateway: what is addressed to the gateway or router MAC ends here, is routed within the network's own
+ * subnets (N7, N8, N11), or leaves by its host port, where the host's kernel routes on. `receive` runs before
+ * translation, on packets as their senders know them; `route` after it. IPv6 is router6.ts.
+ * Limits: echo requests in fragments are not answered.
  */
 export class Router {
   /** The previous packet's next hop, true within one call of `route`: a burst often has one destination. */
@@ -134,14 +135,15 @@ export class Router {
       packets.drop(slot, Drop.GATEWAY_UNHANDLED);
       return false;
     }
-    if (!this.isOnLink(network, destination)) {
+    const hop = this.nextHop(network, destination);
+    if (hop === 0 || (hop !== destination && !mayLeave(packets, networks, slot))) {
       this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
       packets.drop(slot, Drop.NO_ROUTE);
       return false;
     }
-    const row = this.resolver.resolve4(slot, destination, now);
-    // Resolving may reuse rows, so only its own answer is remembered.
-    this.lastNetwork = row < 0 ? -1 : network;
+    const row = this.resolver.resolve4(slot, hop, now);
+    // Resolving may reuse rows, so only its own answer is remembered; who may leave depends on more than the address.
+    this.lastNetwork = row < 0 || hop !== destination ? -1 : network;
     this.lastAddress = destination;
     this.lastRow = row;
     if (row < 0) return false;
@@ -149,16 +151,24 @@ export class Router {
     return true;
   }
 
-  /** May it be a station's address? Network and directed-broadcast addresses are nobody's. */
-  isOnLink(network: number, address: number): boolean {
-    const subnet = this.networks.subnet4(network, address);
-    const rows = this.networks.subnets4[network]!;
-    return subnet >= 0 && address !== rows[subnet] && address !== rows[subnet + 3];
+  /**
+   * Next hop towards an IPv4 address: itself in the network's subnets, elsewhere the host port; 0 = there is none.
+   * Network and directed-broadcast addresses are nobody's.
+   */
+  nextHop(network: number, address: number): number {
+    const { networks } = this;
+    const subnet = networks.subnet4(network, address);
+    if (subnet < 0)
+      return networks.internal[network] === 1 || !isRoutable(address) ? 0 : networks.hostAddress4[network]!;
+    const rows = networks.subnets4[network]!;
+    return address === rows[subnet] || address === rows[subnet + 3] ? 0 : address;
   }
 
   private neighborOf(slot: number): number {
-    const { view, l3, network } = this.packets;
-    return this.neighbors.find4(network[slot]!, view.getInt32(l3[slot]! + Ipv4.DESTINATION));
+    const { packets } = this;
+    const network = packets.network[slot]!;
+    const address = packets.view.getInt32(packets.l3[slot]! + Ipv4.DESTINATION);
+    return this.neighbors.find4(network, this.nextHop(network, address));
   }
 
   /** To a neighbour, one hop further (N7). */
@@ -191,4 +201,10 @@ export class Router {
     packets.flags[slot]! &= ~Flag.TO_GATEWAY;
     this.egress.push(slot, from);
   }
+}
+
+/** Neither "this network", loopback, multicast nor reserved (RFC 1122 §3.2.1.3). */
+function isRoutable(address: number): boolean {
+  const first = address >>> 24;
+  return first !== 0 && first !== 127 && first < 224;
 }

@@ -102,7 +102,10 @@ export class Originator {
     const ip = packets.l3[slot]!;
     const network = packets.network[slot]!;
     const source = view.getInt32(ip + Ipv4.SOURCE);
-    const row = this.networks.subnet4(network, source);
+    // What the host routes here may come from anywhere; a pod speaks from the network's subnets.
+    const isFromHost = packets.source[slot] === this.networks.hostPort[network];
+    const subnet = isFromHost ? this.networks.hostAddress4[network]! : source;
+    const row = this.networks.subnet4(network, subnet);
     if (row < 0) return;
     const limited = !(type === Icmp.UNREACHABLE && code === Unreachable.FRAGMENTATION_NEEDED);
     if (!this.budget.take(network, 0, 0, 0xffff, source, limited, now)) return;
