@@ -85,6 +85,10 @@ export interface NetworkSpec {
     readonly arpSuppression: boolean;
     readonly reserved: 'drop' | 'forward';
   };
+  /** What leaves by the host port gets an address of the host's; `except`: not towards these CIDRs. */
+  readonly nat: { readonly masquerade: boolean; readonly except: readonly string[] };
+  /** Nothing leaves, no default route is given (N33). */
+  readonly internal: boolean;
 }
 
 export interface PeerSpec {
