@@ -116,6 +116,10 @@ export interface HostConfig {
   /** UDP ports in use by VXLAN. */
   readonly vxlanPorts: readonly number[];
   readonly maxFlows: number;
+  /** Idle times of flows, ms by state (conntrack/timeouts.ts), each below 2^31; absent: N20's. */
+  readonly timeouts?: readonly number[];
+  /** TCP segments outside the window are let through (N13). */
+  readonly tcpLiberal?: boolean;
 }
 
 export type Op =

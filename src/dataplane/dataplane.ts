@@ -120,6 +120,8 @@ export class Dataplane {
       case 'host':
         this.host = op.host;
         if (op.host.maxFlows !== this.pipeline.flows.limit) this.pipeline.flows.resize(op.host.maxFlows);
+        this.pipeline.flows.setTimeouts(op.host.timeouts);
+        this.pipeline.tracker.isLiberal = op.host.tcpLiberal ?? false;
         break;
       case 'network':
         this.setNetwork(op.network);

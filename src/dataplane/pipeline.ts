@@ -61,6 +61,7 @@ export class Pipeline {
   readonly bridge: Bridge;
   readonly neighbors: Neighbors;
   readonly flows: Flows;
+  readonly tracker: Tracker;
   readonly services: Services;
   readonly affinities: Affinities;
   readonly vnis = new Vnis();
@@ -131,17 +132,17 @@ export class Pipeline {
       this.originator,
       this.bridge,
     );
-    const tracker = new Tracker(packets, this.flows);
+    this.tracker = new Tracker(packets, this.flows);
     const opener = new Opener(
       packets,
       networks,
       this.flows,
-      tracker,
+      this.tracker,
       this.services,
       this.affinities,
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.services, opener);
+    this.translate = new Translate(packets, this.flows, this.tracker, this.services, opener);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

@@ -50,6 +50,7 @@ export const enum Drop {
   TX_TOO_BIG,
   TX_ERROR,
   PRIORITY_TAG,
+  OUT_OF_WINDOW,
   COUNT,
 }
 
@@ -114,4 +115,5 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('TX_TOO_BIG', 'the kernel refused the size (path MTU)'),
   reason('TX_ERROR', 'the kernel refused the frame'),
   reason('PRIORITY_TAG', 'VLAN tag 0 from a guarded port: receivers look behind it, admission does not'),
+  reason('OUT_OF_WINDOW', 'TCP segment whose numbers its receiver could not accept'),
 ];
