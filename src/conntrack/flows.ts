@@ -1,3 +1,4 @@
+import type { FlowTimeouts } from '../dataplane/config.ts';
 import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
@@ -22,6 +23,12 @@ function isSourceKept(original: Int32Array, reply: Int32Array): boolean {
   return ports && original[Word.SOURCE] === reply[Word.DESTINATION];
 }
 
+/** Whoever counts flows. */
+export interface FlowEnds {
+  /** The flow with `counted` begins to close, or is forgotten; once per flow. */
+  ended(row: number): void;
+}
+
 /** Direction bit of a tuple id. */
 export const ORIGINAL = 0;
 export const REPLY = 1;
@@ -31,8 +38,9 @@ export const REPLY = 1;
  *
  *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
  *                                      windows[tuple id × 8 …] what TCP has sent and may send, see windows.ts
- *   row   state (TcpState | UdpState) · expires (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · snat: the source changes too · packets and bytes of both directions
+ *   row   state (TcpState | UdpState) · expires, born (ms) · service · generation of the service · backend address and
+ *         port stand in the reply tuple · snat: the source changes too · how, why: service/why.ts · packets and bytes of both
+ *         directions
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -59,9 +67,20 @@ export class Flows {
   service!: Int32Array;
   generation!: Int32Array;
   snat!: Uint8Array;
+  /** How the endpoint was chosen; for whoever opened the flow. */
+  how!: Uint8Array;
+  why!: Int32Array;
+  /** When it began, as `age` counts. */
+  private born!: Float64Array;
+  /** Not 0: `onEnd` wants to know of its end. */
+  counted!: Int32Array;
+  onEnd: FlowEnds | null = null;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
+  /** ms up to `swept`: `now` alone wraps after weeks. */
+  private elapsed = 0;
+  private swept = 0;
 
   constructor(
     public limit: number,
@@ -85,6 +104,10 @@ export class Flows {
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
       snat: new Uint8Array(capacity),
+      how: new Uint8Array(capacity),
+      why: new Int32Array(capacity),
+      born: new Float64Array(capacity),
+      counted: new Int32Array(capacity),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -94,7 +117,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, windows: this.windows, state: this.state, expires: this.expires };
-    const { service, generation, snat, traffic, lists } = this;
+    const { service, generation, snat, how, why, born, counted, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -115,6 +138,10 @@ export class Flows {
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
       this.snat[to] = snat[row]!;
+      this.how[to] = how[row]!;
+      this.why[to] = why[row]!;
+      this.born[to] = born[row]!;
+      this.counted[to] = counted[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
@@ -132,11 +159,11 @@ export class Flows {
   /** @returns the tuple id of a live flow, or −1. An expired flow that is met is removed. */
   find(tuple: Int32Array, hash: number, now: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
-      if (hashes[at] !== hash) continue;
+      if (entries[at + 1] !== hash) continue;
       const key = id * LINE_WORDS;
       if (
         lines[key] === tuple[0] &&
@@ -163,14 +190,14 @@ export class Flows {
    */
   find4(scope: number, ports: number, source: number, destination: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
+    const { entries, mask } = this.index;
     const hash = this.hasher.of4(scope, ports, source, destination);
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
       const line = id * LINE_WORDS;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         lines[line + Word.PORTS] === ports &&
         lines[line + Word.SOURCE] === source &&
         lines[line + Word.DESTINATION] === destination &&
@@ -197,6 +224,8 @@ export class Flows {
     this.snat[row] = isSourceKept(original, reply) ? 0 : 1;
     this.expires[row] = (now + this.timeout(row, state, false)) | 0;
     clearWindows(this.windows, row);
+    this.born[row] = this.elapsed + ((now - this.swept) >>> 0);
+    this.counted[row] = 0;
     for (let i = row * 4; i < row * 4 + 4; i++) this.traffic[i] = 0;
     this.lists.append(EVICTION_CLASS[state]!, row);
     this.count++;
@@ -204,8 +233,8 @@ export class Flows {
     return row;
   }
 
-  /** From now on; running timers stay as they are. @param timeouts ms by state, as `DEFAULT_TIMEOUTS` has them */
-  setTimeouts(timeouts: readonly number[] | undefined): void {
+  /** From now on; running timers stay as they are. */
+  setTimeouts(timeouts: FlowTimeouts | undefined): void {
     this.timeouts.set(timeoutTable(timeouts));
   }
 
@@ -222,6 +251,7 @@ export class Flows {
     if (before !== after) {
       this.lists.remove(before, row);
       this.lists.append(after, row);
+      if (after === EvictionClass.CLOSING_TCP) this.end(row);
     } else if (after !== EvictionClass.KEPT && expires !== this.expires[row]) {
       this.lists.refresh(after, row);
     }
@@ -230,6 +260,7 @@ export class Flows {
   }
 
   remove(row: number): void {
+    this.end(row);
     const original = this.tuple(row * 2);
     const reply = this.tuple(row * 2 + 1);
     this.index.remove(this.hash(original), row * 2);
@@ -238,6 +269,15 @@ export class Flows {
     this.used[row] = 0;
     this.rows.give(row);
     this.count--;
+  }
+
+  private end(row: number): void {
+    if (this.counted[row] !== 0) this.onEnd?.ended(row);
+  }
+
+  /** ms since the flow began. */
+  age(row: number, now: number): number {
+    return this.elapsed + ((now - this.swept) >>> 0) - this.born[row]!;
   }
 
   /** Word of a tuple's key. */
@@ -278,6 +318,8 @@ export class Flows {
 
   /** Removes expired flows among the next `budget` rows. */
   sweep(now: number, budget: number): void {
+    this.elapsed += (now - this.swept) >>> 0;
+    this.swept = now;
     const extent = this.rows.extent;
     for (let i = Math.min(budget, extent); i > 0; i--) {
       if (this.cursor >= extent) this.cursor = 0;

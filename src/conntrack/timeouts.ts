@@ -1,3 +1,4 @@
+import type { FlowTimeouts } from '../dataplane/config.ts';
 import { TcpState } from './tcp-state.ts';
 
 /** `state` of UDP flows, above the TCP states. */
@@ -6,60 +7,78 @@ export const enum UdpState {
   REPLIED = 11,
 }
 
-/** Index of a timer that is no state: TCP whose peer owes an answer, be it to data or to three repetitions. */
-export const UNANSWERED = 12;
-export const TIMERS = 13;
+/** Rows of a table of idle times. */
+export const TIMERS = 12;
 
-const ms = (timers: Readonly<Record<number, number>>): readonly number[] =>
-  Array.from({ length: TIMERS }, (_, index) => (timers[index] ?? 0) * 1000);
+/** Idle times of N20, s. */
+const USUAL = {
+  tcpSynSent: 120,
+  tcpSynRecv: 60,
+  tcpEstablished: 86_400,
+  tcpFinWait: 120,
+  tcpCloseWait: 3600,
+  tcpLastAck: 30,
+  tcpTimeWait: 120,
+  tcpClose: 10,
+  tcpUnacknowledged: 300,
+  udpUnreplied: 30,
+  udpReplied: 120,
+};
+type Timers = Readonly<Record<keyof typeof USUAL, number>>;
 
-/** Idle time in ms by flow state, in `Timer` order (N20). */
-export const DEFAULT_TIMEOUTS = ms({
-  [TcpState.NONE]: 120,
-  [TcpState.SYN_SENT]: 120,
-  [TcpState.SYN_SENT2]: 120,
-  [TcpState.SYN_RECV]: 60,
-  [TcpState.ESTABLISHED]: 86_400,
-  [TcpState.FIN_WAIT]: 120,
-  [TcpState.CLOSE_WAIT]: 3600,
-  [TcpState.LAST_ACK]: 30,
-  [TcpState.TIME_WAIT]: 120,
-  [TcpState.CLOSE]: 10,
-  [UNANSWERED]: 300,
-  [UdpState.UNREPLIED]: 30,
-  [UdpState.REPLIED]: 120,
-});
+/** The least for a flow whose source is translated, s (N21; RFC 4787 REQ-5, 5382 REQ-5, 7857). */
+const FLOORS: Timers = {
+  tcpSynSent: 240,
+  tcpSynRecv: 240,
+  tcpEstablished: 7440,
+  tcpFinWait: 240,
+  tcpCloseWait: 240,
+  tcpLastAck: 240,
+  tcpTimeWait: 0,
+  tcpClose: 240,
+  tcpUnacknowledged: 300,
+  udpUnreplied: 120,
+  udpReplied: 120,
+};
 
-/** The least for a flow whose source is translated (N21; RFC 4787, 5382, 7857). */
-const FLOORS = ms({
-  [TcpState.SYN_SENT]: 240,
-  [TcpState.SYN_SENT2]: 240,
-  [TcpState.SYN_RECV]: 240,
-  [TcpState.ESTABLISHED]: 7440,
-  [TcpState.FIN_WAIT]: 240,
-  [TcpState.CLOSE_WAIT]: 240,
-  [TcpState.LAST_ACK]: 240,
-  [TcpState.CLOSE]: 240,
-  [UNANSWERED]: 300,
-  [UdpState.UNREPLIED]: 120,
-  [UdpState.REPLIED]: 120,
-});
+const inMs = (timers: Timers): Timers => {
+  const entries = Object.entries(timers).map(([name, seconds]) => [name, seconds * 1000]);
+  return Object.fromEntries(entries) as Timers;
+};
+
+/** By flow state. */
+function column(timers: Timers): number[] {
+  const by = new Array<number>(TIMERS).fill(0);
+  by[TcpState.SYN_SENT] = timers.tcpSynSent;
+  by[TcpState.SYN_SENT2] = timers.tcpSynSent;
+  by[TcpState.SYN_RECV] = timers.tcpSynRecv;
+  by[TcpState.ESTABLISHED] = timers.tcpEstablished;
+  by[TcpState.FIN_WAIT] = timers.tcpFinWait;
+  by[TcpState.CLOSE_WAIT] = timers.tcpCloseWait;
+  by[TcpState.LAST_ACK] = timers.tcpLastAck;
+  by[TcpState.TIME_WAIT] = timers.tcpTimeWait;
+  by[TcpState.CLOSE] = timers.tcpClose;
+  by[UdpState.UNREPLIED] = timers.udpUnreplied;
+  by[UdpState.REPLIED] = timers.udpReplied;
+  return by;
+}
 
 /**
- * Idle time in ms, first of flows whose source stays, then of the others: [snat × TIMERS + timer]. Those of TCP data
- * that nobody answers stand behind: [2 × TIMERS + snat × TIMERS + state] = the shorter of both.
+ * Idle times, ms: [TIMERS × (snat + 2 × unanswered) + state]. snat: 1 for flows whose source is translated; unanswered:
+ * 1 for TCP whose peer owes an answer, whatever its state.
  */
-export function timeoutTable(timeouts: readonly number[] = DEFAULT_TIMEOUTS): Int32Array<ArrayBuffer> {
-  const table = new Int32Array(4 * TIMERS);
-  for (let timer = 0; timer < TIMERS; timer++) {
-    table[timer] = timeouts[timer]!;
-    table[TIMERS + timer] = Math.max(timeouts[timer]!, FLOORS[timer]!);
-  }
-  for (let at = 0; at < 2 * TIMERS; at++) {
-    const unanswered = table[(at < TIMERS ? 0 : TIMERS) + UNANSWERED]!;
-    table[2 * TIMERS + at] = Math.min(table[at]!, unanswered);
-  }
-  return table;
+export function timeoutTable(timeouts: FlowTimeouts | Timers = inMs(USUAL)): Int32Array<ArrayBuffer> {
+  const floors = inMs(FLOORS);
+  const kept = column(timeouts);
+  const translated = column(floors).map((floor, state) => Math.max(floor, kept[state]!));
+  const { tcpUnacknowledged } = timeouts;
+  const most = Math.max(floors.tcpUnacknowledged, tcpUnacknowledged);
+  return Int32Array.from([
+    ...kept,
+    ...translated,
+    ...kept.map((ms) => Math.min(ms, tcpUnacknowledged)),
+    ...translated.map((ms) => Math.min(ms, most)),
+  ]);
 }
 
 /** Who may be evicted from a full table, in order (N22). */
@@ -74,7 +93,6 @@ export const EVICTION_CLASS = new Uint8Array(TIMERS).fill(EvictionClass.KEPT);
 EVICTION_CLASS[UdpState.UNREPLIED] = EvictionClass.UNREPLIED_UDP;
 EVICTION_CLASS[TcpState.SYN_SENT] = EvictionClass.UNREPLIED_TCP;
 EVICTION_CLASS[TcpState.SYN_SENT2] = EvictionClass.UNREPLIED_TCP;
-EVICTION_CLASS[TcpState.NONE] = EvictionClass.UNREPLIED_TCP;
 for (const state of [
   TcpState.FIN_WAIT,
   TcpState.CLOSE_WAIT,

@@ -39,6 +39,22 @@ const host = (overrides: Partial<HostConfig>) =>
     { op: 'host', host: { underlayAddresses: [], vxlanPorts: [4789], maxFlows: 1024, ...overrides } },
   ]);
 
+const sevenSeconds = {
+  tcpSynSent: 7000,
+  tcpSynRecv: 7000,
+  tcpEstablished: 7000,
+  tcpFinWait: 7000,
+  tcpCloseWait: 7000,
+  tcpLastAck: 7000,
+  tcpTimeWait: 7000,
+  tcpClose: 7000,
+  tcpUnacknowledged: 7000,
+  udpUnreplied: 7000,
+  udpReplied: 7000,
+  icmp: 7000,
+  other: 7000,
+};
+
 /** A handshake; afterwards the client speaks from `c`, the server from `s`. */
 function establish({
   c = CLIENT_SEQ,
@@ -375,8 +391,7 @@ describe('timers of TCP data', () => {
 
   it('N20: timeouts are the host’s to set, from the next packet on', () => {
     const { c, s } = establish();
-    const timeouts = new Array<number>(13).fill(7000);
-    host({ timeouts });
+    host({ timeouts: sevenSeconds });
     expect(row().expires).toBe(86_400);
     client({ seq: c, ack: s });
     expect(row().expires).toBe(7);
@@ -389,7 +404,7 @@ describe('timers of TCP data', () => {
     fabric.dataplane.apply([
       { op: 'service', service: service({ backends: [{ address: address4(IPS.a), port: 8080 }] }) },
     ]);
-    host({ timeouts: new Array<number>(13).fill(7000) });
+    host({ timeouts: sevenSeconds });
     client({ flags: 'S', seq: CLIENT_SEQ });
     expect(row()).toMatchObject({ hairpin: true, state: 'syn-sent', expires: 240 });
   });
