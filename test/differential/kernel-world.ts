@@ -4,7 +4,7 @@
  * the background comes later.
  */
 import { spawnSync } from 'node:child_process';
-import { Control, Gso } from '../../src/card/layout.ts';
+import { Control } from '../../src/card/layout.ts';
 import { loadNative } from '../../src/card/native.ts';
 import { NativeCard } from '../../src/card/native-card.ts';
 import { Namespace, put, queue, release, tap } from '../card/kernel.ts';
@@ -177,8 +177,6 @@ export class KernelWorld implements World {
     const { memory } = this.#card;
     const start = memory.start[slot]!;
     const frame = memory.bytes.slice(start, start + memory.length[slot]!);
-    if (memory.gsoType[slot] !== Gso.NONE)
-      throw new Error('a super-frame, where no frame was larger than the MTU');
     const from = memory.csumStart[slot]!;
     if (from !== 0) {
       const sum = internetChecksum(frame.subarray(from));

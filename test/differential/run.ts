@@ -29,6 +29,7 @@ class Both {
   readonly #twill: TwillWorld;
   readonly #kernel: KernelWorld;
   readonly #mode: Mode;
+  #suppressed = 0;
   readonly met = new Map<string, number>();
 
   constructor(seed: number, mode: Mode) {
@@ -49,12 +50,11 @@ class Both {
     }
     if (step.kind !== 'frame') return { pair: { twill: [], kernel: [] }, isTainted: false };
     const frames = [step.frame, ...(step.more ?? [])];
-    const before = this.#twill.suppressed;
     const pair: Pair = {
       twill: this.#twill.send(step.place, frames),
       kernel: this.#kernel.send(step.place, frames),
     };
-    const met = { sent: step, mode: this.#mode, isStale, isSuppressed: this.#twill.suppressed > before };
+    const met = { sent: step, mode: this.#mode, isStale, isSuppressed: this.#isSuppressed(pair) };
     let ids = explain(pair, met);
     if (ids === null) {
       const late = this.#kernel.late();
@@ -64,6 +64,14 @@ class Both {
     }
     for (const id of ids) this.met.set(id, (this.met.get(id) ?? 0) + 1);
     return { pair, isTainted: ids.some((id) => DIFFERENCES.find((d) => d.id === id)!.taints) };
+  }
+
+  /** Has Twill just kept an ICMP error back? Asked only where it might have. */
+  #isSuppressed({ twill, kernel }: Pair): boolean {
+    if (twill.length > 0 || kernel.length === 0) return false;
+    const before = this.#suppressed;
+    this.#suppressed = this.#twill.suppressed();
+    return this.#suppressed > before;
   }
 }
 

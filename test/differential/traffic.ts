@@ -33,6 +33,7 @@ export class Traffic {
 
   next(): Step {
     this.#current = undefined;
+    this.#connections = this.#connections.filter(({ isOver }) => !isOver);
     const change = this.#changes.shift();
     if (change) return { kind: 'change', change };
     const kind = this.#random.weighted({ connection: 640, open: 60, stray: 300, change: 7, wait: 4 });
@@ -69,7 +70,7 @@ export class Traffic {
     for (const { to, frame } of deliveries) {
       if (frame[12] !== 8 || frame[13] !== 0 || (frame[23] !== 6 && frame[23] !== 17)) continue;
       const { target, client } = connection;
-      const isMoved = isTainted && this.isStale;
+      const isMoved = isTainted && this.isStale && target.port.protocol === 'UDP';
       const endpoint = connection.arrived(to, frame);
       if (endpoint !== undefined) this.#services.chosen(target, client.name, endpoint);
       const next = isMoved ? stationAt(readIpv4(frame).to) : undefined;
@@ -81,7 +82,6 @@ export class Traffic {
         this.#changes.push(this.#services.caughtUp(target, client.name, next.name));
     }
     if (isTainted || connection.isUnanswered) connection.isOver = true;
-    this.#connections = this.#connections.filter(({ isOver }) => !isOver);
   }
 
   #open(): Connection | undefined {
@@ -100,8 +100,11 @@ export class Traffic {
     if (this.#connections.length === 0) return undefined;
     const connection = this.#random.pick(this.#connections);
     // A flow that Twill alone moves would be remembered by Twill alone.
-    const isUnspeakable = this.#hasLost(connection) && this.#services.isAffine(connection.target);
-    return isUnspeakable ? undefined : connection;
+    const { target } = connection;
+    const isUdp = target.port.protocol === 'UDP';
+    if (!isUdp || !this.#hasLost(connection) || !this.#services.isAffine(target)) return connection;
+    connection.isOver = true;
+    return undefined;
   }
 
   /** Its endpoint is not one of the service any more, or was not for a while. */

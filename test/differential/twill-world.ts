@@ -46,8 +46,9 @@ export class TwillWorld implements World {
     this.wait(5000); // announcements (A15)
   }
 
-  /** How often an ICMP error was not sent because of N10. */
-  get suppressed(): number {
+  /** How often an ICMP error was not sent because of N10: the switch says so ten times a second. */
+  suppressed(): number {
+    this.wait(1000 / TURNS_PER_SECOND);
     return this.counters.globals[Global.ICMP_SUPPRESSED]!;
   }
 
@@ -62,10 +63,7 @@ export class TwillWorld implements World {
       }
       this.#turn();
     }
-    const sent = this.#sent;
-    // Silence may be N10's: ten times a second the switch says how often.
-    if (sent.length === 0) this.wait(1000 / TURNS_PER_SECOND);
-    return sent;
+    return this.#sent;
   }
 
   change({ name, before, after }: Change): void {
