@@ -6,8 +6,8 @@
  *   SIGTERM, SIGINT   removes every device and the socket file, 0; a second one leaves at once, 1
  *   worker dead       the same clean-up, 70: the supervisor starts another
  *
- * Devices live as long as their descriptors, so even `kill -9` leaves nothing but the socket file, which the
- * next start removes.
+ * Devices live as long as their descriptors, so even `kill -9` leaves nothing but the socket file and, where the host
+ * has a port, the nftables table and the sysctls it names; the next start puts all of that right.
  */
 import { rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
@@ -24,6 +24,9 @@ import { Counters } from '../telemetry/counters.ts';
 import { Api } from './api.ts';
 import { DataplaneProxy } from './dataplane-proxy.ts';
 import { openEcho } from './echo.ts';
+import { Health, type HealthFacts } from './health/health.ts';
+import { HostSide } from './host-side.ts';
+import { hostSystem } from './host-system.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { Manager, Rejected } from './manager.ts';
 import { Supervisor } from './notify.ts';
@@ -95,9 +98,11 @@ class Daemon {
   readonly #sampler = new Sampler(this.#counters, performance.now());
   readonly #started = performance.now();
   #dataplane: DataplaneProxy | undefined;
+  #hostSide: HostSide | undefined;
   #manager: Manager | undefined;
   #prober: Prober | undefined;
   #server: ControlServer | undefined;
+  #health: Health | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   /** Standard input can be read once. */
   #stdin: readonly Source[] = [];
@@ -174,15 +179,25 @@ class Daemon {
     });
     this.#prober = prober;
     if (this.#closing) return;
+    const health = new Health(this.#healthFacts(), this.#counters, this.#log);
+    this.#health = health;
+    const hostSide = new HostSide(hostSystem(this.#native), socket);
+    this.#hostSide = hostSide;
+    hostSide.recover();
     const manager = new Manager({
       kernel: this.#native,
       dataplane,
+      host: hostSide,
       log: this.#log,
       onChange: () => this.#onChange(),
+      observer: health.progress,
     });
     this.#manager = manager;
     const { warnings } = await manager.load(sources, parsed);
     for (const warning of warnings) this.#log.warn(warning);
+    if (this.#closing) return;
+    const unheard = await health.start();
+    if (unheard.length > 0) throw new Rejected(unheard.map(formatProblem));
     if (this.#closing) return;
     const views = new Views({
       manager,
@@ -214,6 +229,7 @@ class Daemon {
     this.#signals++;
     if (this.#signals > 1) {
       // The kernel closes what is open, and with it goes every device.
+      this.#hostSide?.close();
       if (this.#server) rmSync(this.#options.socket, { force: true });
       process.exit(FAILED);
     }
@@ -282,6 +298,20 @@ class Daemon {
     for (const { name } of targets) this.#limitPath(name, this.#prober!.limit(name));
   }
 
+  #healthFacts(): HealthFacts {
+    return {
+      host: () => this.#manager?.of('Host')[0],
+      checks: () => [],
+      nodeAddresses: () => [],
+      isNodeEligible: () => true,
+      withoutLocalEndpoints: () => ({ internal: 0, external: 0 }),
+      locations: () => {
+        const { ports = [], peers = [] } = this.#manager?.generation ?? {};
+        return new Map([...ports.map(({ config }) => config), ...peers].map(({ id, name }) => [id, name]));
+      },
+    };
+  }
+
   #limitPath(peer: string, pathMtu: number | null): void {
     const generation = this.#manager?.generation;
     if (!generation || this.#signals > 0) return;
@@ -306,6 +336,7 @@ class Daemon {
     clearInterval(this.#sweeper);
     this.#prober?.close();
     await this.#server?.close();
+    await this.#health?.close();
     await this.#dataplane?.stop();
     if (code === CRASHED) this.#manager?.closeNow();
     else await this.#manager?.close();

@@ -11,6 +11,7 @@ import type { Logger } from 'pino';
 import { checkFabric, subnetsOf, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
+import { hostPlan } from '../control/host-plan.ts';
 import { mtuWarnings } from '../control/mtu.ts';
 import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
@@ -32,7 +33,10 @@ import type {
 import type { Op, PeerConfig } from '../dataplane/config.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
-import { DeviceFailure, explain, preflight } from './failures.ts';
+import { Faces } from './faces.ts';
+import { DeviceFailure, explain, explainHost, preflight } from './failures.ts';
+import type { Observer } from './health/progress.ts';
+import { HostFailure, type HostSide } from './host-side.ts';
 import { type OwnedReplacement, OwnedSet } from './owned.ts';
 
 /** Refused; nothing has changed. */
@@ -53,9 +57,11 @@ export class Rejected extends Error {
 export interface ManagerOptions {
   readonly kernel: Kernel;
   readonly dataplane: Dataplane;
+  readonly host: HostSide;
   readonly log: Logger;
   /** After every swap of more than services. */
   readonly onChange?: () => void;
+  readonly observer?: Observer;
 }
 
 export class Manager {
@@ -66,13 +72,16 @@ export class Manager {
   readonly #paths = new Map<number, number>();
   readonly #set = new OwnedSet();
   readonly #services = new ServiceBook();
+  readonly #faces = new Faces();
   #generation: Generation | null = null;
+  /** What the transaction under way has brought. */
+  #changed: readonly Resource[] = [];
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: ManagerOptions) {
     this.#options = options;
-    const { kernel, dataplane, log } = options;
-    this.#executor = new Executor(kernel, dataplane, (port, error) =>
+    const { kernel, dataplane, host, log } = options;
+    this.#executor = new Executor(kernel, dataplane, host, (port, error) =>
       log.error({ port: port.config.name, err: error }, 'port lost: it could not be made again'),
     );
     this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu };
@@ -105,7 +114,7 @@ export class Manager {
 
   /** Resources over the socket. @throws Rejected */
   apply(sources: readonly Source[], dryRun = false): Promise<ApplyResponse> {
-    return this.#enqueue(() => {
+    return this.#observe(!dryRun, () => {
       const { single, problems, warnings } = parse(sources);
       return this.#transact(this.#set.applied(single), problems, warnings, dryRun);
     });
@@ -113,7 +122,7 @@ export class Manager {
 
   /** The texts of the command line's files, the first time or again. @throws Rejected */
   load(sources: readonly Source[], parsed?: Parsed): Promise<ApplyResponse> {
-    return this.#enqueue(() => {
+    return this.#observe(true, () => {
       const { single, problems, warnings } = parse(sources, parsed);
       return this.#transact(this.#set.files(single), problems, warnings);
     });
@@ -121,7 +130,7 @@ export class Manager {
 
   /** @throws Rejected: 404 when there is none, 422 when others need it */
   remove(kind: Kind, namespace: string, name: string): Promise<ApplyResponse> {
-    return this.#enqueue(() => {
+    return this.#observe(true, () => {
       const before = this.#set.get(kind, namespace, name);
       if (!before) {
         throw new Rejected([`no ${kind} ${namespace === '' ? '' : `${namespace}/`}${name}`], 404);
@@ -185,6 +194,22 @@ export class Manager {
     this.#options.log.warn({ port: name, netns }, 'port gone: its namespace or device vanished');
   }
 
+  /** Work that changes the set, and who is told of it. */
+  #observe(isChange: boolean, work: () => Promise<ApplyResponse>): Promise<ApplyResponse> {
+    const { observer } = this.#options;
+    if (!isChange || !observer) return this.#enqueue(work);
+    observer.queued();
+    return this.#enqueue(async () => {
+      const begun = performance.now();
+      this.#changed = [];
+      try {
+        return await work();
+      } finally {
+        observer.finished((performance.now() - begun) / 1000, this.#changed);
+      }
+    });
+  }
+
   #enqueue<T>(work: () => Promise<T> | T): Promise<T> {
     const done = this.#queue.then(work);
     this.#queue = done.catch(() => {});
@@ -221,18 +246,25 @@ export class Manager {
     if (dryRun) return { changes, warnings: lines };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
-      await this.#executor.run(plan, ops, staged.batch);
+      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric) : undefined);
     } catch (error) {
+      if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure
         ? new Rejected([formatProblem(await explain(error, fabric))])
         : error;
     }
     this.#set.commit(replacements);
     staged.commit();
+    this.#changed = replacements.flatMap(({ after }, i) =>
+      after && changes[i]!.action !== 'unchanged' ? [after] : [],
+    );
     this.#generation = generation;
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
     lines.push(...(await this.#revive(generation, fabric)));
+    const faces = this.#faces.commit(replacements);
+    if (faces) this.#options.host.serve(faces);
+    lines.push(...this.#options.host.problems);
     if (isFabric) this.#options.onChange?.();
     this.#report(changes);
     return { changes, warnings: lines };
