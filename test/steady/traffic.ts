@@ -124,7 +124,7 @@ const SCENES: Record<string, MemoryFrame[]> = {
       fromA(MACS.gateway, tcp(ends)),
       fromB(tcp({ ...reply, flags: 'SA', seq: 0xf0000000, ack: 1001 })),
       fromA(MACS.gateway, tcp({ ...ends, flags: 'A', seq: 1001, ack: 0xf0000001 })),
-      fromB(tcp({ ...reply, flags: 'PA', seq: 0xf0000001, ack: 0xf0000001, payload: [1, 2, 3] })),
+      fromB(tcp({ ...reply, flags: 'PA', seq: 0xf0000001, ack: 1001, payload: [1, 2, 3] })),
     ];
   }),
   'established connections': [0, 1, 2, 3].flatMap((round) =>
@@ -142,12 +142,20 @@ const SCENES: Record<string, MemoryFrame[]> = {
           fromA(MACS.gateway, tcp({ ...ends, flags: 'A', seq: 101, ack: 901 })),
         ];
       }
+      // Once in a while data, which the next round repeats; for the rest what repeats need not tell from news.
       return times(16, (n) => [
-        fromA(MACS.gateway, tcp({ ...ends, flags: 'PA', seq: 101 + n, ack: 901 + n, payload: [n] })),
-        fromB(tcp({ ...reply, flags: 'A', seq: 901 + n, ack: 102 + n })),
-        fromPeer(
-          ethernet({ src: MACS.far, dst: MACS.a }, tcp({ ...far, flags: 'A', seq: 901, ack: 102 + n })),
+        fromA(
+          MACS.gateway,
+          tcp({
+            ...ends,
+            flags: 'PA',
+            seq: i > 0 || n > 0 ? 102 : 101,
+            ack: 901,
+            payload: i > 0 || n > 0 ? [] : [n],
+          }),
         ),
+        fromB(tcp({ ...reply, flags: 'A', seq: 901, ack: 102 })),
+        fromPeer(ethernet({ src: MACS.far, dst: MACS.a }, tcp({ ...far, flags: 'A', seq: 901, ack: 102 }))),
       ]);
     }),
   ),
