@@ -45,6 +45,16 @@ export class ServiceBook {
   #free: number[] = [];
   #ids = 0;
 
+  /** Slices that carry the name of a Service. */
+  slicesOf(namespace: string, name: string): readonly Slice[] {
+    return this.#entries.get(namespace, name)?.slices ?? [];
+  }
+
+  /** What services were compiled with last. */
+  get surroundings(): Surroundings {
+    return this.#surroundings;
+  }
+
   /** Canonical texts of all ClusterIPs; looks at every Service. */
   *clusterAddresses(): Generator<string> {
     for (const { service } of this.#entries.values()) {
