@@ -157,3 +157,7 @@ export function checksumIsRight6(packet: ArrayLike<number>): boolean {
   const pseudo = [...bytes.slice(8, 40), ...u32(length), 0, 0, 0, bytes[6]!];
   return internetChecksum([...pseudo, ...bytes.slice(40, 40 + length)]) === 0;
 }
+
+/** The folded, not complemented pseudo-header sum that stands in a partial checksum (N42). */
+export const partialSum6 = (from: string, to: string, protocol: number, length: number): number =>
+  ~internetChecksum([...ip6(from), ...ip6(to), ...u32(length), 0, 0, 0, protocol]) & 0xffff;

@@ -2,7 +2,7 @@ import { BURST, Control, Gso } from '../card/layout.ts';
 import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { TIMEOUT_MS, UdpState } from '../conntrack/timeouts.ts';
-import { LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
+import { isTuple4, LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import type { Runs } from '../packet/runs.ts';
@@ -16,6 +16,7 @@ import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
+import type { Family } from './families.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
 
@@ -25,6 +26,7 @@ const IP = ETHERNET_BYTES;
 const L4 = IP + 20;
 /** Words as they stand on the wire, read on a little-endian machine. */
 const VXLAN_I_FLAG = 0x0008;
+const ETHERTYPE = 0x0008;
 const IPV4_NO_OPTIONS = 0x45;
 const FRAGMENT = 0xff3f0000 | 0;
 /** ~old + new of TTL − 1 in wire order. */
@@ -58,7 +60,7 @@ export interface FastPath {
  * the stages stay the only ones that decide, and a turn does exactly what turns without the fast path would do: one
  * over each frame of the head, one over the rest.
  *
- * Looked at: IPv4 without options or fragments, TCP and UDP, from ports and from peers over IPv4. Left to the stages:
+ * Looked at: IPv4 without options or fragments (IPv6: fast-path6.ts), TCP and UDP, from ports and from peers. Left to the stages:
  * whatever might be dropped, answered, learned or flooded, and every segment that could move a connection's state.
  *
  * A closure and not a class: there is one per thread, so the optimiser takes the columns it holds for constants.
@@ -76,11 +78,10 @@ export function createFastPath(
   vxlanPort: Uint8Array,
   runs: Runs,
   seed: number,
-): FastPath {
+): Family {
   const { view, words } = packets;
   const { memory } = packets;
   const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoType, gsoSize, tos } = memory;
-  const { remote0, remote1, remote2, remote3 } = memory;
   const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
   const { from: runFrom, to: runTo, rx: runRx, tx: runTx, size: runSize, bytes: runBytes } = runs;
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
@@ -91,17 +92,7 @@ export function createFastPath(
   const likely = new Int32Array(BURST);
   const mixed = new Int32Array(1);
 
-  function configure(): void {
-    epochs.bumpAll();
-    paths.configure();
-  }
-
   function run(first: number, last: number, now: number): number {
-    if (epochs.wrapped) {
-      paths.clear();
-      hops.clear();
-      epochs.wrapped = false;
-    }
     const { lines, expires, state } = flows;
     const isTracking = flows.count > 0;
     // Many flows in one burst: their memory is asked for at once, not one after the other.
@@ -141,10 +132,10 @@ export function createFastPath(
         at += VXLAN_BYTES;
         size -= VXLAN_BYTES;
         key0 = words[at >> 2]!;
-        key4 = remote3[slot]!;
+        key4 = paths.outerSource(slot, dev);
         key5 = words[(at >> 2) - 1]!;
         if (words[(at >> 2) - 2]! >>> 16 !== VXLAN_I_FLAG || (key5 & 0xffff) !== 0) break; // V20, V23
-        if (remote2[slot] !== 0xffff || (remote0[slot]! | remote1[slot]!) !== 0) break;
+        if (key4 === 0) break;
         key5 |= dev;
       }
       const w = at >> 2;
@@ -152,6 +143,7 @@ export function createFastPath(
       const third = words[w + 6]!;
       const total = ((top >>> 8) & 0xff00) | (top >>> 24);
       const protocol = (third >>> 8) & 0xff;
+      if (words[w + 3]! >>> 16 !== ETHERTYPE) break;
       if ((top & 0xff) !== IPV4_NO_OPTIONS || (words[w + 5]! & FRAGMENT) !== 0) break;
       if (size < SHORTEST || total > size - IP) break;
       const ports = view.getInt32(at + L4);
@@ -313,7 +305,8 @@ export function createFastPath(
       lines[line + Word.PORTS] === ports &&
       lines[line + Word.SOURCE] === source &&
       lines[line + Word.DESTINATION] === destination &&
-      lines[line] === scope
+      lines[line] === scope &&
+      isTuple4(lines, line)
     );
   }
 
@@ -421,5 +414,5 @@ export function createFastPath(
     return csumStart[slot]! - IP + header + gsoSize[slot]!;
   }
 
-  return { configure, run };
+  return { run };
 }
