@@ -7,15 +7,18 @@
  * bring it back. That it cannot be brought back yet is a warning, so that one deleted namespace does not
  * forbid all changes; a port that is *new* and cannot be made is an error.
  */
+import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
-import { checkFabric, subnetsOf, withoutDuplicates } from '../control/check.ts';
+import { checkFabric, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
+import { hostPlan } from '../control/host-plan.ts';
 import { mtuWarnings } from '../control/mtu.ts';
 import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
+import { surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
@@ -32,8 +35,10 @@ import type {
 import type { Op, PeerConfig } from '../dataplane/config.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
-import { DeviceFailure, explain, preflight } from './failures.ts';
+import { Faces } from './faces.ts';
+import { DeviceFailure, explain, explainHost, preflight } from './failures.ts';
 import type { Observer } from './health/progress.ts';
+import { HostFailure, type HostSide } from './host-side.ts';
 import { type OwnedReplacement, OwnedSet } from './owned.ts';
 
 /** Refused; nothing has changed. */
@@ -54,6 +59,7 @@ export class Rejected extends Error {
 export interface ManagerOptions {
   readonly kernel: Kernel;
   readonly dataplane: Dataplane;
+  readonly host: HostSide;
   readonly log: Logger;
   /** After every swap of more than services. */
   readonly onChange?: () => void;
@@ -68,6 +74,7 @@ export class Manager {
   readonly #paths = new Map<number, number>();
   readonly #set = new OwnedSet();
   readonly #services = new ServiceBook();
+  readonly #faces = new Faces();
   #generation: Generation | null = null;
   /** What the transaction under way has brought. */
   #changed: readonly Resource[] = [];
@@ -75,11 +82,11 @@ export class Manager {
 
   constructor(options: ManagerOptions) {
     this.#options = options;
-    const { kernel, dataplane, log } = options;
-    this.#executor = new Executor(kernel, dataplane, (port, error) =>
+    const { kernel, dataplane, host, log } = options;
+    this.#executor = new Executor(kernel, dataplane, host, (port, error) =>
       log.error({ port: port.config.name, err: error }, 'port lost: it could not be made again'),
     );
-    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu };
+    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu, hostAddresses };
   }
 
   get resources(): readonly Resource[] {
@@ -225,7 +232,7 @@ export class Manager {
     const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
     const fabric = this.#fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
-    const staged = this.#services.stage(replacements, subnetsOf(fabric), isFabric);
+    const staged = this.#services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
     const generation = isFabric ? compile(fabric, this.#facts, running) : running;
     const plan = isFabric ? diff(running, generation) : NO_PLAN;
@@ -241,8 +248,9 @@ export class Manager {
     if (dryRun) return { changes, warnings: lines };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
-      await this.#executor.run(plan, ops, staged.batch);
+      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
     } catch (error) {
+      if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure
         ? new Rejected([formatProblem(await explain(error, fabric))])
         : error;
@@ -256,6 +264,9 @@ export class Manager {
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
     lines.push(...(await this.#revive(generation, fabric)));
+    const faces = this.#faces.commit(replacements);
+    if (faces) this.#options.host.serve(faces);
+    lines.push(...this.#options.host.problems);
     if (isFabric) this.#options.onChange?.();
     this.#report(changes);
     return { changes, warnings: lines };
@@ -310,6 +321,10 @@ export class Manager {
     return inner === undefined ? peer : { ...peer, pathMtu: inner };
   }
 }
+
+/** Of this host's interfaces that are up. */
+const hostAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((all = []) => all.map(({ address }) => address));
 
 const SOUND = { problems: [], warnings: [] } as const;
 const NO_PLAN: Plan = {

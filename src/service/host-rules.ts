@@ -12,13 +12,14 @@ export class HostRules {
   /** Addresses where node ports answer, 4 words each. */
   nodes = new Int32Array(0);
   masqueradeAll = false;
+  /** Are addresses of services that none has silent (S15)? */
+  isClosed = false;
   /** First and last port for translated sources, and whether any of them will do (N26). */
   firstPort: number = NAT_PORTS[0];
   lastPort: number = NAT_PORTS[1];
   isRandom = true;
   private services = new Int32Array(0);
   private clusters = new Int32Array(0);
-  private isClosed = false;
   /** Are pods known by their addresses, or only by their ports? */
   private isByAddress = false;
 

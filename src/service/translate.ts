@@ -12,7 +12,7 @@ import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 import { NO_SERVICE, type Opener, PASS } from './open.ts';
 import { rewrite } from './rewrite.ts';
-import type { Services } from './services.ts';
+import type { Judge } from './verdict.ts';
 
 /**
  * Services: packets to a VIP become packets to a backend, and replies get the VIP back (N1–N6, S15–S24).
@@ -36,13 +36,13 @@ export class Translate implements Restorer {
     private readonly packets: Packets,
     private readonly flows: Flows,
     private readonly tracker: Tracker,
-    private readonly services: Services,
+    private readonly judge: Judge,
     private readonly opener: Opener,
     private readonly originator: Originator,
   ) {}
 
   run(burst: Burst, now: number): void {
-    if (this.flows.count === 0 && this.services.count === 0) return;
+    if (this.flows.count === 0 && this.judge.isIdle) return;
     const { packets } = this;
     const { slots } = burst;
     this.lastId = -1;
