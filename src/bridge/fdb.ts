@@ -217,11 +217,11 @@ export class Fdb {
   /** @returns the row of a MAC, expired or not, or −1. Good until the network's epoch changes. */
   find(hi: number, lo: number): number {
     const hash = this.hasher.of2(hi, lo);
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const row = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const row = entries[at]! - 1;
       if (row < 0) return -1;
-      if (hashes[at] === hash && this.lo[row] === lo && this.hi[row] === hi) return row;
+      if (entries[at + 1] === hash && this.lo[row] === lo && this.hi[row] === hi) return row;
     }
   }
 

@@ -9,6 +9,12 @@ import { LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
 /** Large allocations begin 16 bytes behind a page: from here on a line of the table is a line of the cache. */
 const FIRST_LINE = 48;
 
+/** Whoever counts flows. */
+export interface FlowEnds {
+  /** The flow with `counted` begins to close, or is forgotten; once per flow. */
+  ended(row: number): void;
+}
+
 /** Direction bit of a tuple id. */
 export const ORIGINAL = 0;
 export const REPLY = 1;
@@ -17,8 +23,8 @@ export const REPLY = 1;
  * Flow memory: each row is a translated connection, found by either of its two tuples.
  *
  *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
- *   row   state (TcpState | UdpState) · expires (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · hairpin · packets and bytes of both directions
+ *   row   state (TcpState | UdpState) · expires, born (ms) · service · generation of the service · backend address and
+ *         port stand in the reply tuple · snat: both ends change · packets and bytes of both directions
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -41,10 +47,18 @@ export class Flows {
   expires!: Int32Array;
   service!: Int32Array;
   generation!: Int32Array;
-  hairpin!: Uint8Array;
+  snat!: Uint8Array;
+  /** When it began, as `age` counts. */
+  private born!: Float64Array;
+  /** Not 0: `onEnd` wants to know of its end. */
+  counted!: Int32Array;
+  onEnd: FlowEnds | null = null;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
+  /** ms up to `swept`: `now` alone wraps after weeks. */
+  private elapsed = 0;
+  private swept = 0;
 
   constructor(
     public limit: number,
@@ -66,7 +80,9 @@ export class Flows {
       expires: new Int32Array(capacity),
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
-      hairpin: new Uint8Array(capacity),
+      snat: new Uint8Array(capacity),
+      born: new Float64Array(capacity),
+      counted: new Int32Array(capacity),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -76,7 +92,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, state: this.state, expires: this.expires };
-    const { service, generation, hairpin, traffic, lists } = this;
+    const { service, generation, snat, born, counted, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -94,7 +110,9 @@ export class Flows {
       this.expires[to] = old.expires[row]!;
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
-      this.hairpin[to] = hairpin[row]!;
+      this.snat[to] = snat[row]!;
+      this.born[to] = born[row]!;
+      this.counted[to] = counted[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
@@ -112,11 +130,11 @@ export class Flows {
   /** @returns the tuple id of a live flow, or −1. An expired flow that is met is removed. */
   find(tuple: Int32Array, hash: number, now: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
-      if (hashes[at] !== hash) continue;
+      if (entries[at + 1] !== hash) continue;
       const key = id * LINE_WORDS;
       if (
         lines[key] === tuple[0] &&
@@ -143,14 +161,14 @@ export class Flows {
    */
   find4(scope: number, ports: number, source: number, destination: number): number {
     const { lines } = this;
-    const { slots, hashes, mask } = this.index;
+    const { entries, mask } = this.index;
     const hash = this.hasher.of4(scope, ports, source, destination);
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
       const line = id * LINE_WORDS;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         lines[line + Word.PORTS] === ports &&
         lines[line + Word.SOURCE] === source &&
         lines[line + Word.DESTINATION] === destination &&
@@ -175,6 +193,8 @@ export class Flows {
     this.used[row] = 1;
     this.state[row] = state;
     this.expires[row] = (now + TIMEOUT_MS[state]!) | 0;
+    this.born[row] = this.elapsed + ((now - this.swept) >>> 0);
+    this.counted[row] = 0;
     for (let i = row * 4; i < row * 4 + 4; i++) this.traffic[i] = 0;
     this.lists.append(EVICTION_CLASS[state]!, row);
     this.count++;
@@ -190,6 +210,7 @@ export class Flows {
     if (before !== after) {
       this.lists.remove(before, row);
       this.lists.append(after, row);
+      if (after === EvictionClass.CLOSING_TCP) this.end(row);
     } else if (after !== EvictionClass.KEPT && expires !== this.expires[row]) {
       this.lists.refresh(after, row);
     }
@@ -198,6 +219,7 @@ export class Flows {
   }
 
   remove(row: number): void {
+    this.end(row);
     const original = this.tuple(row * 2);
     const reply = this.tuple(row * 2 + 1);
     this.index.remove(this.hash(original), row * 2);
@@ -206,6 +228,15 @@ export class Flows {
     this.used[row] = 0;
     this.rows.give(row);
     this.count--;
+  }
+
+  private end(row: number): void {
+    if (this.counted[row] !== 0) this.onEnd?.ended(row);
+  }
+
+  /** ms since the flow began. */
+  age(row: number, now: number): number {
+    return this.elapsed + ((now - this.swept) >>> 0) - this.born[row]!;
   }
 
   /** Word of a tuple's key. */
@@ -222,10 +253,10 @@ export class Flows {
     this.lines[id * LINE_WORDS + Line.ACKED] = number;
   }
 
-  /** Fills in what a packet with tuple `id` becomes. A hairpin, of which both ends change, is not told in one line. */
+  /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
   prepare(id: number): boolean {
     const { lines, hasher } = this;
-    if (this.hairpin[id >> 1] === 1) return false;
+    if (this.snat[id >> 1] === 1) return false;
     const at = id * LINE_WORDS;
     const other = (id ^ 1) * LINE_WORDS;
     const isReply = (id & 1) === REPLY;
@@ -255,6 +286,8 @@ export class Flows {
 
   /** Removes expired flows among the next `budget` rows. */
   sweep(now: number, budget: number): void {
+    this.elapsed += (now - this.swept) >>> 0;
+    this.swept = now;
     const extent = this.rows.extent;
     for (let i = Math.min(budget, extent); i > 0; i--) {
       if (this.cursor >= extent) this.cursor = 0;

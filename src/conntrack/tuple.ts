@@ -1,5 +1,7 @@
 import type { Packets } from '../packet/packets.ts';
+import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4 } from '../wire/ipv4.ts';
+import { Ipv6 } from '../wire/ipv6.ts';
 
 /**
  * A flow key of 10 words: wide enough for IPv6, compared in this order.
@@ -39,26 +41,42 @@ export const enum Line {
   ACKED = 15,
 }
 
-/** Reads the tuple of an IPv4 packet with a parsed TCP or UDP header into `into`. */
-export function readTuple4(packets: Packets, slot: number, into: Int32Array): void {
+/** Which end of a packet or tuple. */
+export const enum End {
+  SOURCE = 0,
+  DESTINATION = 1,
+}
+
+/** Reads the tuple of a packet with a parsed IPv4 or IPv6 header and a TCP or UDP header into `into`. */
+export function readTuple(packets: Packets, slot: number, into: Int32Array): void {
   const { view } = packets;
   const ip = packets.l3[slot]!;
   into[Word.SCOPE] = (packets.network[slot]! << 8) | packets.protocol[slot]!;
   into[Word.PORTS] = view.getInt32(packets.l4[slot]!);
-  into[Word.SOURCE] = view.getInt32(ip + Ipv4.SOURCE);
-  into[Word.DESTINATION] = view.getInt32(ip + Ipv4.DESTINATION);
-  into[4] = 0;
-  into[5] = 0;
-  into[6] = 0xffff;
-  into[7] = 0;
-  into[8] = 0;
-  into[9] = 0xffff;
+  const isV4 = packets.etherType[slot] === EtherType.IPV4;
+  for (let i = 0; i < 3; i++) {
+    const mapped = i === 2 ? 0xffff : 0;
+    into[Word.SOURCE_HIGH + i] = isV4 ? mapped : view.getInt32(ip + Ipv6.SOURCE + i * 4);
+    into[Word.DESTINATION_HIGH + i] = isV4 ? mapped : view.getInt32(ip + Ipv6.DESTINATION + i * 4);
+  }
+  into[Word.SOURCE] = view.getInt32(ip + (isV4 ? Ipv4.SOURCE : Ipv6.SOURCE + 12));
+  into[Word.DESTINATION] = view.getInt32(ip + (isV4 ? Ipv4.DESTINATION : Ipv6.DESTINATION + 12));
 }
 
+/** Does the tuple whose key begins at `at` of `words` hold IPv4 addresses? */
+export const isTuple4 = (words: Int32Array, at: number): boolean =>
+  words[at + Word.SOURCE_HIGH + 2] === 0xffff &&
+  words[at + Word.SOURCE_HIGH + 1] === 0 &&
+  words[at + Word.SOURCE_HIGH] === 0;
+
 /** The tuple of what answers a packet of `tuple`, untranslated. */
-export function reverseTuple4(tuple: Int32Array, into: Int32Array): void {
-  into.set(tuple);
+export function reverseTuple(tuple: Int32Array, into: Int32Array): void {
+  into[Word.SCOPE] = tuple[Word.SCOPE]!;
   into[Word.PORTS] = (tuple[Word.PORTS]! << 16) | (tuple[Word.PORTS]! >>> 16);
   into[Word.SOURCE] = tuple[Word.DESTINATION]!;
   into[Word.DESTINATION] = tuple[Word.SOURCE]!;
+  for (let i = 0; i < 3; i++) {
+    into[Word.SOURCE_HIGH + i] = tuple[Word.DESTINATION_HIGH + i]!;
+    into[Word.DESTINATION_HIGH + i] = tuple[Word.SOURCE_HIGH + i]!;
+  }
 }

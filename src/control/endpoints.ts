@@ -1,5 +1,5 @@
 /** Endpoints as numbers: from slices to the backends of one service port. */
-import { BACKEND_WORDS, NONE_SERVES } from '../service/record.ts';
+import { BACKEND_WORDS, DEFAULT_WEIGHT, NONE_SERVES } from '../service/record.ts';
 import { formatAddress, parseCidr } from '../wire/address.ts';
 import type { EndpointSliceSpec, ResourceOf } from './types.ts';
 
@@ -86,7 +86,7 @@ export class Gathered {
         words[at + 1] = 0;
         words[at + 2] = 0xffff;
         words[at + 3] = address;
-        words[at + 4] = Math.floor(instance / Health.LEVELS) % PORTS;
+        words[at + 4] = (DEFAULT_WEIGHT << 16) | (Math.floor(instance / Health.LEVELS) % PORTS);
         at += BACKEND_WORDS;
       }
       if (isBackend || !serves) continue;

@@ -4,7 +4,14 @@
  * The running ones are indexed by name and by virtual address, so that a change costs what it touches: the services
  * whose own document or slices changed, and those that want an address with them (M10).
  */
-import { RecordWriter, type ServiceBatch } from '../service/record.ts';
+import {
+  ANY_SOURCE,
+  FRONTEND_WORDS,
+  NOT_COMPUTED,
+  RecordWriter,
+  type ServiceBatch,
+  ServiceFlag,
+} from '../service/record.ts';
 import { parseAddress } from '../wire/address.ts';
 import { checkSlice, checkVip, type Subnet } from './check/services.ts';
 import { Gathered } from './endpoints.ts';
@@ -233,8 +240,23 @@ class Compiler {
     const { backends, others } = gathered;
     const ms = spec.affinity * 1000;
     const full = `${namespace}/${name}:${labelOf(port)}`;
-    const at = writer.begin(id, full, words, PROTOCOLS[protocol], port.port, ms, backends, others);
-    gathered.write(writer.target, at);
+    const head = {
+      protocol: PROTOCOLS[protocol],
+      nodePort: 0,
+      flags: backends > 0 ? ServiceFlag.USABLE : 0,
+      affinity: ms,
+      drain: 0,
+      frontends: 1,
+      cluster: backends,
+      local: NOT_COMPUTED,
+      ranges: ANY_SOURCE,
+      others,
+    };
+    const at = writer.begin(id, full, head);
+    const { target } = writer;
+    for (let i = 0; i < 4; i++) target[at + i] = words[i]!;
+    target[at + 4] = port.port;
+    gathered.write(target, at + FRONTEND_WORDS);
   }
 }
 

@@ -46,9 +46,18 @@ interface Envelope<K extends Kind, S> {
   readonly isPlain?: boolean;
 }
 
+/** Where a TCP port listens. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface HostSpec {
   readonly underlay: { readonly address: string; readonly address6?: string; readonly interface?: string };
   readonly conntrack: { readonly max: number };
+  /** Health of the proxy, and metrics, over HTTP; null = not served. */
+  readonly health: { readonly bind: Endpoint | null };
+  readonly metrics: { readonly bind: Endpoint | null };
 }
 
 export interface NetworkSpec {

@@ -89,11 +89,26 @@ export interface PeerConfig {
   readonly pathMtu: number;
 }
 
+/** How a service port chooses the endpoint of a new flow. */
+export type Algorithm = 'roundRobin' | 'random' | 'maglev' | 'leastConn';
+
+/** What happens to the established flows of an endpoint that left (S30). */
+export type OnEndpointRemoved = 'keep' | 'drain' | 'reset';
+
+export interface FrontendConfig {
+  readonly address: Address;
+  readonly port: number;
+  readonly kind: 'clusterIP' | 'externalIP' | 'loadBalancer';
+}
+
 export interface BackendConfig {
   readonly address: Address;
   readonly port: number;
+  /** 0–65535; 0 takes no new flow. Absent: 1. */
+  readonly weight?: number;
 }
 
+/** A service port; written by hand here, in words in `service/record.ts`. */
 export interface ServiceConfig {
   /** Stable small integer. */
   readonly id: number;
@@ -101,25 +116,88 @@ export interface ServiceConfig {
   readonly name: string;
   readonly vip: Address;
   readonly port: number;
+  /** Absent: the ClusterIP `vip`, `port`. Otherwise all of them, `vip` included. */
+  readonly frontends?: readonly FrontendConfig[];
+  readonly nodePort?: number;
   /** 6 TCP, 17 UDP. */
   readonly protocol: number;
   /** ms; 0 = no affinity. */
   readonly affinity: number;
-  /** Ordered by (address, port). */
+  /** The cluster set (S12), ordered by (address, port). */
   readonly backends: readonly BackendConfig[];
+  /** The local set (S13), likewise; absent: not computed. */
+  readonly local?: readonly BackendConfig[];
+  /** loadBalancerSourceRanges. Absent: every source may use the load balancer's addresses. */
+  readonly ranges?: readonly CidrConfig[];
   /**
    * Addresses of all endpoints that still serve, those that get no new flows included: UDP flows to them stay (S31).
-   * Without it, the backends' addresses.
+   * Without it, those of both sets.
    */
   readonly serving?: readonly Address[];
+  /** Some endpoint anywhere could take a new flow (S14). Absent: some set has one. */
+  readonly usable?: boolean;
+  readonly internalLocal?: boolean;
+  readonly externalLocal?: boolean;
+  readonly algorithm?: Algorithm;
+  readonly onEndpointRemoved?: OnEndpointRemoved;
+  /** ms; for `onEndpointRemoved: 'drain'`. */
+  readonly drain?: number;
 }
 
+export interface CidrConfig {
+  readonly address: Address;
+  /** Prefix length in the 128-bit space (IPv4 /24 is 120). */
+  readonly prefix: number;
+}
+
+/** Idle time in ms by what a flow is in (N20). */
+export interface FlowTimeouts {
+  readonly tcpSynSent: number;
+  readonly tcpSynRecv: number;
+  readonly tcpEstablished: number;
+  readonly tcpFinWait: number;
+  readonly tcpCloseWait: number;
+  readonly tcpLastAck: number;
+  readonly tcpTimeWait: number;
+  readonly tcpClose: number;
+  /** Data that stays unacknowledged, or more than 3 retransmissions. */
+  readonly tcpUnacknowledged: number;
+  readonly udpUnreplied: number;
+  readonly udpReplied: number;
+  readonly icmp: number;
+  readonly other: number;
+}
+
+/** What is optional is always told by the control plane, and by hand where a test cares. */
 export interface HostConfig {
   /** Underlay addresses of this host (own address as source: drop; pods may not reach VXLAN ports there). */
   readonly underlayAddresses: readonly Address[];
   /** UDP ports in use by VXLAN. */
   readonly vxlanPorts: readonly number[];
   readonly maxFlows: number;
+  /** Where NodePorts answer (S19). Absent: nowhere. */
+  readonly nodeAddresses?: readonly Address[];
+  /** Where pods live, and where ClusterIPs come from. Absent: not known. */
+  readonly clusterCIDRs?: readonly CidrConfig[];
+  readonly serviceCIDRs?: readonly CidrConfig[];
+  /** Packets to an address of a serviceCIDR that no service has (S15). Absent: pass. */
+  readonly unallocatedVIP?: 'drop' | 'pass';
+  /** How a pod of this host is told from others (S21). Absent: ports. */
+  readonly localDetect?: 'ports' | 'clusterCIDR';
+  /** S21 b for every source. Absent: false. */
+  readonly masqueradeAll?: boolean;
+  /** Absent: the defaults of N20. */
+  readonly timeouts?: FlowTimeouts;
+  /** No window check (N13). Absent: false. */
+  readonly tcpLiberal?: boolean;
+  /** TCP flows are picked up without their SYN (N16). Absent: true. */
+  readonly tcpLoose?: boolean;
+  /** First and last source port of translated flows (N26). Absent: 61000–65535. */
+  readonly natPorts?: readonly [number, number];
+  /** Absent: true. */
+  readonly natRandom?: boolean;
+  /** Bytes of waiting fragments in all, ms a datagram may take (N37). Absent: 4 MiB, 30 s. */
+  readonly fragments?: { readonly maxBytes: number; readonly timeout: number };
 }
 
 export type Op =

@@ -2,9 +2,8 @@ import { FdbKind } from '../bridge/fdb.ts';
 import type { Card } from '../card/card.ts';
 import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
-import { isIpv4 } from '../fabric/networks.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
-import { RecordWriter, type ServiceBatch, tailWords } from '../service/record.ts';
+import { RecordWriter, recordEnd, type ServiceBatch } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from './config.ts';
 import { Pipeline } from './pipeline.ts';
@@ -99,7 +98,7 @@ export class Dataplane {
     for (let i = 0, at = 0; i < count + removed.length; i++) {
       budget -= RECORD_COST;
       if (i < count) {
-        budget -= tailWords(records, at);
+        budget -= recordEnd(records, at) - at;
         this.stale.setting(records, at);
         at = services.put(records, at);
       } else {
@@ -160,10 +159,7 @@ export class Dataplane {
       ...this.host.underlayAddresses,
       ...[...this.peers.values()].flatMap((peer) => peer.addresses),
     ];
-    pipeline.admit.setUnderlay(
-      Int32Array.from(underlay.filter(isIpv4).map((a) => a[3])),
-      this.host.vxlanPorts,
-    );
+    pipeline.admit.setUnderlay(underlay, this.host.vxlanPorts);
   }
 
   private setNetwork(config: NetworkConfig): void {
@@ -208,8 +204,7 @@ export class Dataplane {
         NeighborSource.PORT,
       );
       if (row >= 0) pipeline.resolver.release(row);
-      if (isIpv4(address))
-        pipeline.announcer.announce(config.network, config.mac.hi, config.mac.lo, address[3], now);
+      pipeline.announcer.announce(config.network, config.mac.hi, config.mac.lo, address, now);
     }
   }
 

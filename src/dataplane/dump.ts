@@ -121,7 +121,7 @@ function* dumpFlows({ pipeline, now }: Dataplane): Generator<FlowRow> {
       service: flows.generation[row] === services.generation[service] ? services.name(service) : '(removed)',
       vip: end(original, Word.DESTINATION_HIGH, Word.DESTINATION, ports & 0xffff),
       backend: end(original + 1, Word.SOURCE_HIGH, Word.SOURCE, replyPorts >>> 16),
-      hairpin: flows.hairpin[row] === 1,
+      hairpin: flows.snat[row] === 1,
       state:
         state === UdpState.UNREPLIED
           ? 'unreplied'

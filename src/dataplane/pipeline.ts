@@ -5,6 +5,7 @@ import { Learn } from '../bridge/learn.ts';
 import type { Card } from '../card/card.ts';
 import { Control, DEVICES } from '../card/layout.ts';
 import { Flows } from '../conntrack/flows.ts';
+import { Tracker } from '../conntrack/tracker.ts';
 import { Locations } from '../fabric/locations.ts';
 import { NETWORKS, Networks } from '../fabric/networks.ts';
 import { createFastPath, type FastPath } from '../fastpath/fast-path.ts';
@@ -15,6 +16,8 @@ import { Router } from '../gateway/router.ts';
 import { Announcer } from '../neigh/announce.ts';
 import { ArpResponder } from '../neigh/arp.ts';
 import { ArpGuard } from '../neigh/guard.ts';
+import { NdResponder } from '../neigh/nd.ts';
+import { NdGuard } from '../neigh/nd-guard.ts';
 import { Neighbors } from '../neigh/neighbors.ts';
 import { Resolver } from '../neigh/resolver.ts';
 import { Decap } from '../overlay/decap.ts';
@@ -30,6 +33,7 @@ import { Packets } from '../packet/packets.ts';
 import { parse } from '../packet/parse.ts';
 import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
+import { Opener } from '../service/open.ts';
 import { Services } from '../service/services.ts';
 import { Translate } from '../service/translate.ts';
 import { Epochs } from '../table/epochs.ts';
@@ -83,6 +87,8 @@ export class Pipeline {
   private readonly inner: Inner;
   private readonly guard: ArpGuard;
   private readonly arp: ArpResponder;
+  private readonly ndGuard: NdGuard;
+  private readonly nd: NdResponder;
   private readonly router: Router;
   private readonly translate: Translate;
   private readonly forward: Forward;
@@ -120,23 +126,22 @@ export class Pipeline {
     this.inner = new Inner(packets, networks);
     this.admit = new Admit(packets, networks, locations);
     this.guard = new ArpGuard(packets, networks, locations, this.neighbors);
+    this.ndGuard = new NdGuard(packets, networks, locations, this.neighbors);
     this.learn = new Learn(packets, this.bridge);
-    this.arp = new ArpResponder(
-      packets,
-      networks,
-      this.neighbors,
-      this.resolver,
-      this.originator,
-      this.bridge,
-    );
-    this.translate = new Translate(
+    const { neighbors, resolver, originator, bridge } = this;
+    this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
+    this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
+    const tracker = new Tracker(packets, this.flows);
+    const opener = new Opener(
       packets,
       networks,
       this.flows,
+      tracker,
       this.services,
       this.affinities,
       this.originator,
     );
+    this.translate = new Translate(packets, this.flows, tracker, this.services, opener);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);
@@ -240,8 +245,10 @@ export class Pipeline {
     if (tunnel.count > 0) this.inner.run(burst);
     this.admit.run(burst);
     if (burst.arps > 0) this.guard.run(burst);
+    if (burst.discoveries > 0) this.ndGuard.run(burst);
     this.learn.run(burst, now);
     if (burst.arps > 0) this.arp.run(burst, now);
+    if (burst.discoveries > 0) this.nd.run(burst, now);
     if (burst.toGateway > 0) this.router.receive(burst, now);
     this.translate.run(burst, now);
     if (burst.toGateway > 0) this.router.route(burst, now);

@@ -1,7 +1,7 @@
 import type { Flows } from '../conntrack/flows.ts';
 import { Word } from '../conntrack/tuple.ts';
 import type { Affinities } from '../service/affinity.ts';
-import { BACKEND_WORDS, Field } from '../service/record.ts';
+import { BACKEND_WORDS, Field, mainFrontendAt } from '../service/record.ts';
 import type { Services } from '../service/services.ts';
 import { uint8 } from '../table/memory.ts';
 import { Protocol } from '../wire/ipv4.ts';
@@ -47,12 +47,13 @@ export class Stale {
   setting(records: Int32Array, at: number): void {
     const { services } = this;
     const id = records[at + Field.ID]!;
-    const port = records[at + Field.PORT]!;
     if (!services.has(id)) return;
     const before = services.key(id, 4);
-    let isMoved = before !== port;
-    for (let i = 0; i < 4; i++) isMoved ||= services.key(id, i) !== records[at + Field.VIP + i];
-    const isUdp = before >>> 16 === Protocol.UDP || port >>> 16 === Protocol.UDP;
+    const protocol = records[at + Field.PORT]! >>> 16;
+    const vip = mainFrontendAt(records, at);
+    let isMoved = before !== ((protocol << 16) | (records[vip + 4]! & 0xffff));
+    for (let i = 0; i < 4; i++) isMoved ||= services.key(id, i) !== records[vip + i];
+    const isUdp = before >>> 16 === Protocol.UDP || protocol === Protocol.UDP;
     const isSticky = services.affinity[id] !== 0;
     this.mark(id, (isUdp ? Mark.UDP : 0) | (isMoved ? Mark.LEFT : 0) | (isSticky ? Mark.STICKY : 0));
   }

@@ -5,6 +5,9 @@ export const NETWORKS = 256;
 /** Is it ::ffff:a.b.c.d? */
 export const isIpv4 = (a: Address): boolean => a[0] === 0 && a[1] === 0 && a[2] === 0xffff;
 
+/** A word whose first `bits` are 1. */
+const maskOf = (bits: number): number => (bits === 0 ? 0 : -1 << (32 - bits));
+
 export const enum Policy {
   FLOOD = 0,
   DROP = 1,
@@ -40,6 +43,8 @@ export class Networks {
   readonly hostAddress4 = new Int32Array(NETWORKS);
   /** Rows of 4 words per IPv4 subnet: address, mask, gateway, broadcast address. */
   readonly subnets4: Int32Array[] = Array.from({ length: NETWORKS }, () => new Int32Array(0));
+  /** Rows of 12 words per IPv6 subnet: address 0–3, mask 0–3, gateway 0–3. */
+  readonly subnets6: Int32Array[] = Array.from({ length: NETWORKS }, () => new Int32Array(0));
   readonly names: string[] = new Array<string>(NETWORKS).fill('');
 
   set(config: NetworkConfig): void {
@@ -67,9 +72,16 @@ export class Networks {
     this.subnets4[id] = Int32Array.from(
       v4.flatMap((subnet) => {
         const bits = subnet.prefix - 96;
-        const mask = bits === 0 ? 0 : (-1 << (32 - bits)) | 0;
+        const mask = maskOf(bits);
         const address = subnet.address[3] & mask;
         return [address, mask, subnet.gateway[3], address | ~mask];
+      }),
+    );
+    const v6 = config.subnets.filter((subnet) => !isIpv4(subnet.address));
+    this.subnets6[id] = Int32Array.from(
+      v6.flatMap(({ address, prefix, gateway }) => {
+        const mask = [0, 1, 2, 3].map((word) => maskOf(Math.max(0, Math.min(32, prefix - word * 32))));
+        return [...address.map((word, i) => word & mask[i]!), ...mask, ...gateway];
       }),
     );
   }
@@ -87,6 +99,7 @@ export class Networks {
 
   remove(id: number): void {
     this.subnets4[id] = new Int32Array(0);
+    this.subnets6[id] = new Int32Array(0);
     this.names[id] = '';
   }
 
@@ -117,6 +130,31 @@ export class Networks {
   subnet4(id: number, address: number): number {
     const subnets = this.subnets4[id]!;
     for (let i = 0; i < subnets.length; i += 4) if ((address & subnets[i + 1]!) === subnets[i]) return i;
+    return -1;
+  }
+
+  /** Is this IPv6 address the network's gateway? */
+  isGateway6(id: number, w0: number, w1: number, w2: number, w3: number): boolean {
+    const rows = this.subnets6[id]!;
+    for (let i = 8; i < rows.length; i += 12) {
+      if (rows[i + 3] === w3 && rows[i + 2] === w2 && rows[i + 1] === w1 && rows[i] === w0) return true;
+    }
+    return false;
+  }
+
+  /** Index of the subnet row an IPv6 address lies in, or −1. */
+  subnet6(id: number, w0: number, w1: number, w2: number, w3: number): number {
+    const rows = this.subnets6[id]!;
+    for (let i = 0; i < rows.length; i += 12) {
+      if (
+        (w0 & rows[i + 4]!) === rows[i] &&
+        (w1 & rows[i + 5]!) === rows[i + 1] &&
+        (w2 & rows[i + 6]!) === rows[i + 2] &&
+        (w3 & rows[i + 7]!) === rows[i + 3]
+      ) {
+        return i;
+      }
+    }
     return -1;
   }
 }

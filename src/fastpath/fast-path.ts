@@ -275,7 +275,7 @@ export function createFastPath(
    */
   function lookAhead(first: number, last: number): void {
     const { lines, expires, traffic } = flows;
-    const { slots, hashes, mask } = flows.index;
+    const { entries, mask } = flows.index;
     for (let i = first; i < last; i++) {
       const slot = rx[i]!;
       const at = start[slot]!;
@@ -285,7 +285,8 @@ export function createFastPath(
         view.getInt32(at + IP + Ipv4.SOURCE),
         view.getInt32(at + IP + Ipv4.DESTINATION),
       );
-      likely[i] = hashes[hash & mask] === hash ? slots[hash & mask]! - 1 : -1;
+      const home = (hash << 1) & mask;
+      likely[i] = entries[home + 1] === hash ? entries[home]! - 1 : -1;
     }
     let touched = 0;
     for (let i = first; i < last; i++) {

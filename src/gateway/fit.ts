@@ -13,7 +13,7 @@ import { UDP_BYTES } from '../wire/udp.ts';
 
 /**
  * Takes copies off the egress list that are larger than their egress takes (B20, V17) and tells the sender of a
- * don't-fragment packet the size that fits (N34). A super-frame is judged by its segments.
+ * don't-fragment packet, as every IPv6 packet is one, the size that fits (N34). A super-frame is judged by its segments.
  * Limits: routed packets without DF are dropped, not fragmented.
  */
 export class Fit {
@@ -112,7 +112,9 @@ export class Fit {
   private isUnfragmentable(slot: number): boolean {
     const { packets } = this;
     const ip = packets.l3[slot]!;
-    if (ip === 0 || packets.etherType[slot] !== EtherType.IPV4) return false;
+    if (ip === 0) return false;
+    if (packets.etherType[slot] === EtherType.IPV6) return true;
+    if (packets.etherType[slot] !== EtherType.IPV4) return false;
     return (packets.view.getUint16(ip + Ipv4.FRAGMENT) & DONT_FRAGMENT) !== 0;
   }
 }

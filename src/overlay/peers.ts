@@ -30,13 +30,13 @@ export class PeerAddresses {
   find(w0: number, w1: number, w2: number, w3: number): number {
     const { rows } = this;
     const hash = this.hash(w0, w1, w2, w3);
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const row = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const row = entries[at]! - 1;
       if (row < 0) return -1;
       const key = row * 5;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         rows[key + 3] === w3 &&
         rows[key + 2] === w2 &&
         rows[key + 1] === w1 &&

@@ -48,13 +48,13 @@ export class Affinities {
   find(network: number, service: number, w0: number, w1: number, w2: number, w3: number): number {
     const { keys } = this;
     const hash = this.hash(network, service, w0, w1, w2, w3);
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const row = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const row = entries[at]! - 1;
       if (row < 0) return -1;
       const key = row * KEY_WORDS;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         keys[key] === network &&
         keys[key + 1] === service &&
         keys[key + 5] === w3 &&

@@ -1,39 +1,74 @@
+import { End, isTuple4, Word } from '../conntrack/tuple.ts';
 import type { Packets } from '../packet/packets.ts';
 import { deltaHalf, deltaWord, updateField, updatePartial } from '../wire/checksum.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { Ipv6 } from '../wire/ipv6.ts';
 import { Tcp } from '../wire/tcp.ts';
 import { Udp } from '../wire/udp.ts';
 
-/** Which end of a packet is rewritten. */
-export const enum End {
-  SOURCE = 0,
-  DESTINATION = 1,
-}
-
 /**
- * Rewrites one end of an IPv4 TCP or UDP packet to `address`:`port` and updates every checksum incrementally
- * (N40–N43). One rewrite covers a whole super-frame.
+ * Rewrites one end of a TCP or UDP packet to address and port of an end of the tuple at `at` of `words`, and updates
+ * every checksum incrementally (N40–N43). One rewrite covers a whole super-frame.
  */
-export function rewrite4(packets: Packets, slot: number, end: End, address: number, port: number): void {
+export function rewrite(
+  packets: Packets,
+  slot: number,
+  end: End,
+  words: Int32Array,
+  at: number,
+  to: End,
+): void {
   const { view } = packets;
-  const ip = packets.l3[slot]!;
   const l4 = packets.l4[slot]!;
-  const addressAt = ip + (end === End.SOURCE ? Ipv4.SOURCE : Ipv4.DESTINATION);
+  const ports = words[at + Word.PORTS]!;
+  const port = to === End.SOURCE ? ports >>> 16 : ports & 0xffff;
   const portAt = l4 + (end === End.SOURCE ? Tcp.SOURCE_PORT : Tcp.DESTINATION_PORT);
   const oldPort = view.getUint16(portAt);
-  const addressDelta = deltaWord(view.getInt32(addressAt), address);
-  view.setInt32(addressAt, address);
+  const delta = isTuple4(words, at)
+    ? setAddress4(packets, slot, end, words[at + (to === End.SOURCE ? Word.SOURCE : Word.DESTINATION)]!)
+    : setAddress6(packets, slot, end, words, at, to);
   view.setUint16(portAt, port);
-  view.setUint16(ip + Ipv4.CHECKSUM, updateField(view.getUint16(ip + Ipv4.CHECKSUM), addressDelta));
 
   const isUdp = packets.protocol[slot] === Protocol.UDP;
   const fieldAt = l4 + (isUdp ? Udp.CHECKSUM : Tcp.CHECKSUM);
   const field = view.getUint16(fieldAt);
   if (packets.csumStart[slot] !== 0) {
-    view.setUint16(fieldAt, updatePartial(field, addressDelta)); // N42: ports are no part of a pseudo-header
+    view.setUint16(fieldAt, updatePartial(field, delta)); // N42: ports are no part of a pseudo-header
     return;
   }
   if (isUdp && field === 0) return; // N41: no checksum
-  const next = updateField(field, addressDelta + deltaHalf(oldPort, port));
+  const next = updateField(field, delta + deltaHalf(oldPort, port));
   view.setUint16(fieldAt, isUdp && next === 0 ? 0xffff : next);
+}
+
+/** @returns what the change adds to sums that cover the address. */
+function setAddress4(packets: Packets, slot: number, end: End, address: number): number {
+  const { view } = packets;
+  const ip = packets.l3[slot]!;
+  const at = ip + (end === End.SOURCE ? Ipv4.SOURCE : Ipv4.DESTINATION);
+  const delta = deltaWord(view.getInt32(at), address);
+  view.setInt32(at, address);
+  view.setUint16(ip + Ipv4.CHECKSUM, updateField(view.getUint16(ip + Ipv4.CHECKSUM), delta));
+  return delta;
+}
+
+function setAddress6(
+  packets: Packets,
+  slot: number,
+  end: End,
+  words: Int32Array,
+  from: number,
+  to: End,
+): number {
+  const { view } = packets;
+  const at = packets.l3[slot]! + (end === End.SOURCE ? Ipv6.SOURCE : Ipv6.DESTINATION);
+  const high = from + (to === End.SOURCE ? Word.SOURCE_HIGH : Word.DESTINATION_HIGH);
+  const low = from + (to === End.SOURCE ? Word.SOURCE : Word.DESTINATION);
+  let delta = 0;
+  for (let i = 0; i < 4; i++) {
+    const word = words[i < 3 ? high + i : low]!;
+    delta += deltaWord(view.getInt32(at + i * 4), word);
+    view.setInt32(at + i * 4, word);
+  }
+  return delta;
 }

@@ -3,7 +3,17 @@ import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { int32, uint8 } from '../table/memory.ts';
 import { Segments } from '../table/segments.ts';
-import { ADDRESS_WORDS, BACKEND_WORDS, Field, NONE_SERVES, RecordWriter, tailWords } from './record.ts';
+import {
+  ADDRESS_WORDS,
+  BACKEND_WORDS,
+  clusterAt,
+  Field,
+  mainFrontendAt,
+  NONE_SERVES,
+  othersAt,
+  RecordWriter,
+  recordEnd,
+} from './record.ts';
 import { VipSet } from './vip-set.ts';
 
 const FIRST_CAPACITY = 1024;
@@ -74,42 +84,50 @@ export class Services {
     if (this.state[id] === State.FREE) this.count++;
     else this.release(id);
     if (this.state[id] === State.LINKED) this.unlink(id);
-    const vip = at + Field.VIP;
-    const last = records[at + Field.PORT]!;
+    const vip = mainFrontendAt(records, at);
+    const protocol = records[at + Field.PORT]! >>> 16;
+    const port = records[vip + 4]! & 0xffff;
     const owner = this.find(
       records[vip]!,
       records[vip + 1]!,
       records[vip + 2]!,
       records[vip + 3]!,
-      last >>> 16,
-      last & 0xffff,
+      protocol,
+      port,
     );
     if (owner >= 0) {
       this.unlink(owner);
       this.state[owner] = State.DISPLACED;
     }
-    for (let i = 0; i < KEY_WORDS; i++) keys[key + i] = records[vip + i]!;
+    for (let i = 0; i < ADDRESS_WORDS; i++) keys[key + i] = records[vip + i]!;
+    keys[key + 4] = (protocol << 16) | port;
     this.index.insert(this.hashOf(id), id);
     if (this.isV4(id)) this.vips.add(keys[key + 3]!);
     this.state[id] = State.LINKED;
 
-    const size = records[at + Field.BACKENDS]!;
+    const size = records[at + Field.CLUSTER]!;
     this.affinity[id] = records[at + Field.AFFINITY]!;
     this.size[id] = size;
     this.others[id] = records[at + Field.OTHERS]!;
     this.nameBytes[id] = records[at + Field.NAME_BYTES]!;
     // S24: the index survives a change of backends, modulo their number.
     this.next[id] = size === 0 ? 0 : this.next[id]! % size;
-    const from = at + Field.HEAD;
-    const length = tailWords(records, at);
+    const end = recordEnd(records, at);
+    const cluster = clusterAt(records, at);
+    const rest = othersAt(records, at);
+    const length = size * BACKEND_WORDS + (end - rest);
     if (length > 0) {
       const run = this.segments.take(length);
       const words = this.segments.words(run);
-      const to = this.segments.offset(run);
-      for (let i = 0; i < length; i++) words[to + i] = records[from + i]!;
+      let to = this.segments.offset(run);
+      for (let i = 0; i < size * BACKEND_WORDS; i++) {
+        const word = records[cluster + i]!;
+        words[to++] = i % BACKEND_WORDS === 4 ? word & 0xffff : word; // a port without its weight
+      }
+      for (let i = rest; i < end; i++) words[to++] = records[i]!;
       this.run[id] = run;
     }
-    return from + length;
+    return end;
   }
 
   remove(id: number): void {
@@ -134,13 +152,13 @@ export class Services {
     const { keys } = this;
     const last = (protocol << 16) | port;
     const hash = this.hasher.of5(w0, w1, w2, w3, last);
-    const { slots, hashes, mask } = this.index;
-    for (let at = hash & mask; ; at = (at + 1) & mask) {
-      const id = slots[at]! - 1;
+    const { entries, mask } = this.index;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
       if (id < 0) return -1;
       const key = id * KEY_WORDS;
       if (
-        hashes[at] === hash &&
+        entries[at + 1] === hash &&
         keys[key + 3] === w3 &&
         keys[key + 4] === last &&
         keys[key + 2] === w2 &&

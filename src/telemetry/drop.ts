@@ -50,6 +50,7 @@ export const enum Drop {
   TX_TOO_BIG,
   TX_ERROR,
   PRIORITY_TAG,
+  BAD_ND,
   COUNT,
 }
 
@@ -72,12 +73,12 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('LOOP', 'came through a tunnel with the address of a local port or of this router'),
   reason('SPOOF_MAC', 'source MAC is not the port’s'),
   reason('SPOOF_IP', 'source IP address is not one of the port’s'),
-  reason('SPOOF_ARP', 'ARP sender is not the port’s MAC and address'),
+  reason('SPOOF_ARP', 'ARP or neighbour discovery claims a MAC or address that is not the port’s'),
   reason(
     'SPOOF_GATEWAY',
     'claims the gateway’s MAC or an address that belongs to the gateway or another port',
   ),
-  reason('ROGUE_SERVER', 'DHCP server reply or router advertisement from a pod'),
+  reason('ROGUE_SERVER', 'DHCP server reply, router advertisement or redirect from a pod'),
   reason('UNDERLAY_ACCESS', 'VXLAN datagram from a pod to an underlay address'),
   reason(
     'GATEWAY_FROM_TUNNEL',
@@ -100,7 +101,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('TTL_EXPIRED', 'TTL reached zero at the gateway'),
   reason('NO_ROUTE', 'the gateway has no route to the destination'),
   reason('NEIGHBOR_PENDING_FULL', 'oldest of too many packets waiting for one address to be resolved'),
-  reason('NEIGHBOR_FAILED', 'the destination did not answer ARP'),
+  reason('NEIGHBOR_FAILED', 'the destination did not answer ARP or neighbour discovery'),
   reason('FRAGMENT_TO_SERVICE', 'IP fragment that would need translation'),
   reason('UNSUPPORTED_TO_SERVICE', 'protocol other than TCP or UDP to a service address'),
   reason('NO_ENDPOINT', 'the service has no usable endpoint'),
@@ -114,4 +115,5 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('TX_TOO_BIG', 'the kernel refused the size (path MTU)'),
   reason('TX_ERROR', 'the kernel refused the frame'),
   reason('PRIORITY_TAG', 'VLAN tag 0 from a guarded port: receivers look behind it, admission does not'),
+  reason('BAD_ND', 'IPv6 neighbour discovery that RFC 4861 forbids to process'),
 ];

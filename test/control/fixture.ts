@@ -4,13 +4,28 @@ import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { ServiceBook } from '../../src/control/services.ts';
 import type { Facts, Resource } from '../../src/control/types.ts';
-import type { Address, ServiceConfig } from '../../src/dataplane/config.ts';
+import type { Address, BackendConfig, ServiceConfig } from '../../src/dataplane/config.ts';
 import {
   ADDRESS_WORDS,
+  ALGORITHMS,
+  ANY_SOURCE,
   BACKEND_WORDS,
+  clusterAt,
+  DEFAULT_WEIGHT,
   Field,
+  FRONTEND_WORDS,
+  frontendsAt,
+  localAt,
+  mainFrontendAt,
+  NOT_COMPUTED,
+  nameAt,
+  ON_ENDPOINT_REMOVED,
+  othersAt,
+  RANGE_WORDS,
+  rangesAt,
+  recordEnd,
   type ServiceBatch,
-  tailWords,
+  ServiceFlag,
 } from '../../src/service/record.ts';
 
 export const ETHERNET: Facts = { mtuTowards: () => 1500 };
@@ -70,37 +85,65 @@ export function judge(text: string, more: readonly object[] = []): { errors: str
   };
 }
 
-/** The records of a batch as objects, in the order of names; `serving` without the backends. */
+/** The records of a batch as objects, in the order of names; `serving` without the sets, defaults left out. */
 export function servicesIn({ records, count }: ServiceBatch): ServiceConfig[] {
   const services: ServiceConfig[] = [];
-  for (let i = 0, at = 0; i < count; i++) {
-    const words = (from: number, length: number) => [...records.subarray(from, from + length)];
-    const address = (from: number) => words(from, ADDRESS_WORDS) as unknown as Address;
-    const tail = at + Field.HEAD;
-    const size = records[at + Field.BACKENDS]!;
-    const others = Math.max(0, records[at + Field.OTHERS]!);
-    const rest = tail + size * BACKEND_WORDS;
-    const name = Buffer.from(
-      records.buffer,
-      (rest + others * ADDRESS_WORDS) * 4,
-      records[at + Field.NAME_BYTES],
-    );
-    services.push({
-      id: records[at + Field.ID]!,
-      name: name.toString(),
-      vip: address(at + Field.VIP),
-      protocol: records[at + Field.PORT]! >>> 16,
-      port: records[at + Field.PORT]! & 0xffff,
-      affinity: records[at + Field.AFFINITY]!,
-      backends: Array.from({ length: size }, (_, j) => ({
-        address: address(tail + j * BACKEND_WORDS),
-        port: records[tail + j * BACKEND_WORDS + 4]!,
-      })),
-      serving: Array.from({ length: others }, (_, j) => address(rest + j * ADDRESS_WORDS)),
-    });
-    at = tail + tailWords(records, at);
-  }
+  for (let i = 0, at = 0; i < count; i++, at = recordEnd(records, at)) services.push(serviceAt(records, at));
   return services.sort((a, b) => (a.name < b.name ? -1 : 1) || a.protocol - b.protocol);
+}
+
+const KINDS = ['clusterIP', 'externalIP', 'loadBalancer'] as const;
+
+function serviceAt(records: Int32Array, at: number): ServiceConfig {
+  const field = (name: Field) => records[at + name]!;
+  const list = <T>(from: number, count: number, words: number, item: (at: number) => T): T[] =>
+    Array.from({ length: Math.max(0, count) }, (_, i) => item(from + i * words));
+  const address = (from: number) => [...records.subarray(from, from + ADDRESS_WORDS)] as unknown as Address;
+  const low = (from: number) => records[from + 4]! & 0xffff;
+  const high = (from: number) => records[from + 4]! >>> 16;
+  const endpoint = (from: number): BackendConfig => ({
+    address: address(from),
+    port: low(from),
+    ...(high(from) !== DEFAULT_WEIGHT && { weight: high(from) }),
+  });
+  const frontends = list(frontendsAt(at), field(Field.FRONTENDS), FRONTEND_WORDS, (from) => ({
+    address: address(from),
+    port: low(from),
+    kind: KINDS[high(from)]!,
+  }));
+  const backends = list(clusterAt(records, at), field(Field.CLUSTER), BACKEND_WORDS, endpoint);
+  const local = list(localAt(records, at), field(Field.LOCAL), BACKEND_WORDS, endpoint);
+  const ranges = list(rangesAt(records, at), field(Field.RANGES), RANGE_WORDS, (from) => ({
+    address: address(from),
+    prefix: records[from + 4]!,
+  }));
+  const flags = field(Field.FLAGS);
+  const usable = (flags & ServiceFlag.USABLE) !== 0;
+  const algorithm = ALGORITHMS[(flags >> ServiceFlag.ALGORITHM_SHIFT) & 3]!;
+  const onEndpointRemoved = ON_ENDPOINT_REMOVED[(flags >> ServiceFlag.ON_REMOVED_SHIFT) & 3]!;
+  const name = Buffer.from(records.buffer, nameAt(records, at) * 4, field(Field.NAME_BYTES));
+  const vip = mainFrontendAt(records, at);
+  const isPlainVip = frontends.length === 1 && frontends[0]!.kind === 'clusterIP';
+  return {
+    id: field(Field.ID),
+    name: name.toString(),
+    vip: address(vip),
+    port: low(vip),
+    ...(!isPlainVip && { frontends }),
+    ...((field(Field.PORT) & 0xffff) !== 0 && { nodePort: field(Field.PORT) & 0xffff }),
+    protocol: field(Field.PORT) >>> 16,
+    affinity: field(Field.AFFINITY),
+    backends,
+    ...(field(Field.LOCAL) !== NOT_COMPUTED && { local }),
+    ...(field(Field.RANGES) !== ANY_SOURCE && { ranges }),
+    serving: list(othersAt(records, at), field(Field.OTHERS), ADDRESS_WORDS, address),
+    ...(usable !== backends.length + local.length > 0 && { usable }),
+    ...((flags & ServiceFlag.INTERNAL_LOCAL) !== 0 && { internalLocal: true }),
+    ...((flags & ServiceFlag.EXTERNAL_LOCAL) !== 0 && { externalLocal: true }),
+    ...(algorithm !== 'roundRobin' && { algorithm }),
+    ...(onEndpointRemoved !== 'keep' && { onEndpointRemoved }),
+    ...(field(Field.DRAIN) !== 0 && { drain: field(Field.DRAIN) }),
+  };
 }
 
 /** What documents mean to a daemon that runs nothing yet. */

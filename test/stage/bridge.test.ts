@@ -350,7 +350,7 @@ describe('bounds', () => {
       for (let n = 0; n < 32; n++) fabric.from('a', frame(station(n), MACS.b));
       for (let n = 0; n < 32; n++) expect(whereIs(fabric, station(n))).toEqual(['a']);
       const { index } = fdbOf(fabric) as unknown as { index: HashIndex };
-      return index.slots.join();
+      return index.entries.filter((_, at) => at % 2 === 0).join();
     };
     expect(places(1)).not.toBe(places(2));
     expect(places(1)).toBe(places(1));

@@ -6,6 +6,7 @@ import type { Op } from '../../src/dataplane/config.ts';
 import { DROP_REASONS, Drop } from '../../src/telemetry/drop.ts';
 import { address4, Fabric, IPS, MACS, network, port, service } from '../fabric.ts';
 import { arp, echoRequest, ethernet, ipv4, tcp, udp, vxlan } from '../frames.ts';
+import { solicitation } from '../frames6.ts';
 
 interface Row {
   readonly reason: keyof typeof Drop;
@@ -243,6 +244,11 @@ const ROWS: readonly Row[] = [
     reason: 'PRIORITY_TAG',
     ops: [guardedA],
     provoke: (f) => f.from('a', ethernet({ src: MACS.a, dst: MACS.b, type: 0x8100 }, [0, 0, 8, 6, 0, 1])),
+  },
+  {
+    reason: 'BAD_ND',
+    provoke: (f) =>
+      f.from('a', solicitation({ src: MACS.a, from: 'fe80::a', target: 'fe80::b', hopLimit: 64 })),
   },
 ];
 

@@ -219,7 +219,7 @@ describe('the flow table', () => {
       const row = flows.add(...tuples(id), 3, id);
       flows.service[row] = id + 10;
       flows.generation[row] = id + 20;
-      flows.hairpin[row] = id & 1;
+      flows.snat[row] = id & 1;
       flows.acknowledge(row * 2, id);
       flows.acknowledge(row * 2 + 1, -id);
       flows.traffic.set([id, 1, 2, 3], row * 4);
@@ -234,7 +234,7 @@ describe('the flow table', () => {
         flows.expires[row],
         flows.service[row],
         flows.generation[row],
-        flows.hairpin[row],
+        flows.snat[row],
       ]).toEqual([3, 86_400_000 + id, id + 10, id + 20, id & 1]);
       expect([flows.acked(row * 2), flows.acked(row * 2 + 1)]).toEqual([id, 0 - id]);
       expect([...flows.traffic.subarray(row * 4, row * 4 + 4)]).toEqual([id, 1, 2, 3]);

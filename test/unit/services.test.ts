@@ -14,7 +14,7 @@ const make = (id: number, vip: number, port: number, protocol: number, backends 
   affinity: id * 1000,
   backends: Array.from({ length: backends }, (_, i) => ({
     address: address4(`10.77.0.${i + 1}`),
-    port: 8000 + id,
+    port: 8000 + (id % 1000),
   })),
 });
 const find = (services: Services, { vip, protocol, port }: ServiceConfig) =>

@@ -1,7 +1,8 @@
 /** kind Host: who this daemon is. */
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
-import type { HostSpec } from '../types.ts';
+import { parseAddress } from '../../wire/address.ts';
+import type { Endpoint, HostSpec } from '../types.ts';
 import { ownKind } from './envelope.ts';
 import { compact, field, integer, Refusal, underlayAddress } from './fields.ts';
 import { interfaceName } from './port.ts';
@@ -24,10 +25,24 @@ export const hostSchema = ownKind(
       interface: interfaceName().optional(),
     }),
     conntrack: z.strictObject({ max: integer(16, MOST_FLOWS).default(DEFAULT_FLOWS) }).prefault({}),
+    health: z.strictObject({ bind: binding('0.0.0.0:10256') }).prefault({}),
+    metrics: z.strictObject({ bind: binding('127.0.0.1:10249') }).prefault({}),
   }),
 );
 
 export function hostSpec(parsed: z.infer<typeof hostSchema>): HostSpec {
-  const { underlay, conntrack } = parsed.spec;
-  return { underlay: compact<HostSpec['underlay']>(underlay), conntrack };
+  const { underlay, conntrack, health, metrics } = parsed.spec;
+  return { underlay: compact<HostSpec['underlay']>(underlay), conntrack, health, metrics };
+}
+
+/** Where to listen: "127.0.0.1:10249", "[::1]:10249", or null for none. */
+function binding(usual: string) {
+  return field(`an address and port such as ${usual}, or none`, (value): Endpoint | null | undefined => {
+    if (value === 'none') return null;
+    const [, v6, v4, digits] =
+      /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(typeof value === 'string' ? value : '') ?? [];
+    const port = Number(digits);
+    if (!(port >= 1 && port <= 65_535)) return undefined;
+    return { address: parseAddress(v6 ?? v4!).text, port };
+  }).prefault(usual);
 }
