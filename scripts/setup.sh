@@ -24,7 +24,7 @@ case ${1:-build} in
     need ip iproute2; need ping iputils-ping; need iperf3 iperf3 ;;
   test)
     need ip iproute2; need ping iputils-ping; need iperf3 iperf3; need ethtool ethtool
-    need tcpdump tcpdump; need tshark tshark ;;
+    need tcpdump tcpdump; need tshark tshark; need nft nftables ;;
   bench)
     need ip iproute2; need ping iputils-ping; need iperf3 iperf3; need taskset util-linux ;;
   bench-deps)

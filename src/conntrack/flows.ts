@@ -24,7 +24,8 @@ export const REPLY = 1;
  *
  *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
  *   row   state (TcpState | UdpState) · expires, born (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · snat: both ends change · packets and bytes of both directions
+ *         port stand in the reply tuple · snat: both ends change · how, why: service/why.ts · packets and bytes of both
+ *         directions
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -48,6 +49,9 @@ export class Flows {
   service!: Int32Array;
   generation!: Int32Array;
   snat!: Uint8Array;
+  /** How the endpoint was chosen; for whoever opened the flow. */
+  how!: Uint8Array;
+  why!: Int32Array;
   /** When it began, as `age` counts. */
   private born!: Float64Array;
   /** Not 0: `onEnd` wants to know of its end. */
@@ -81,6 +85,8 @@ export class Flows {
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
       snat: new Uint8Array(capacity),
+      how: new Uint8Array(capacity),
+      why: new Int32Array(capacity),
       born: new Float64Array(capacity),
       counted: new Int32Array(capacity),
       traffic: new Float64Array(capacity * 4),
@@ -92,7 +98,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, state: this.state, expires: this.expires };
-    const { service, generation, snat, born, counted, traffic, lists } = this;
+    const { service, generation, snat, how, why, born, counted, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -111,6 +117,8 @@ export class Flows {
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
       this.snat[to] = snat[row]!;
+      this.how[to] = how[row]!;
+      this.why[to] = why[row]!;
       this.born[to] = born[row]!;
       this.counted[to] = counted[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);

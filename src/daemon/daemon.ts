@@ -179,11 +179,11 @@ class Daemon {
     });
     this.#prober = prober;
     if (this.#closing) return;
+    const health = new Health(this.#healthFacts(), this.#counters, this.#log);
+    this.#health = health;
     const hostSide = new HostSide(hostSystem(this.#native), socket);
     this.#hostSide = hostSide;
     hostSide.recover();
-    const health = new Health(this.#healthFacts(), this.#counters, this.#log);
-    this.#health = health;
     const manager = new Manager({
       kernel: this.#native,
       dataplane,

@@ -52,7 +52,8 @@ export class Dataplane {
     isFast?: boolean,
   ) {
     this.pipeline = new Pipeline(card, counters, seed, maxAffinities, isFast);
-    this.stale = new Stale(this.pipeline.flows, this.pipeline.services, this.pipeline.affinities);
+    const { flows, services, affinities, judge } = this.pipeline;
+    this.stale = new Stale(flows, services, affinities, judge);
   }
 
   get now(): number {
@@ -89,9 +90,9 @@ export class Dataplane {
   }
 
   /** Removals come last: an address that moves from one service to another is never nobody's. */
-  private *updateServices({ records, count, removed, ids }: ServiceBatch): Generator<void> {
+  private *updateServices({ records, count, removed, ids, frontends }: ServiceBatch): Generator<void> {
     const { services } = this.pipeline;
-    yield* services.grow(ids);
+    yield* services.grow(ids, frontends);
     this.stale.begin();
     let allowed = FIRST_WORDS;
     let budget = allowed;
@@ -118,6 +119,7 @@ export class Dataplane {
     switch (op.op) {
       case 'host':
         this.host = op.host;
+        this.pipeline.hostRules.set(op.host);
         if (op.host.maxFlows !== this.pipeline.flows.limit) this.pipeline.flows.resize(op.host.maxFlows);
         break;
       case 'network':

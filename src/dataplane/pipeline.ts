@@ -33,9 +33,13 @@ import { Packets } from '../packet/packets.ts';
 import { parse } from '../packet/parse.ts';
 import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
+import { Chooser } from '../service/choice/chooser.ts';
+import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
 import { Services } from '../service/services.ts';
+import { SourceNat } from '../service/snat.ts';
 import { Translate } from '../service/translate.ts';
+import { Judge } from '../service/verdict.ts';
 import { Epochs } from '../table/epochs.ts';
 import { type Counters, GATEWAY, Global } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
@@ -65,6 +69,8 @@ export class Pipeline {
   readonly flows: Flows;
   readonly services: Services;
   readonly affinities: Affinities;
+  readonly hostRules = new HostRules();
+  readonly judge: Judge;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
   readonly admit: Admit;
@@ -131,17 +137,20 @@ export class Pipeline {
     const { neighbors, resolver, originator, bridge } = this;
     this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
+    this.judge = new Judge(packets, networks, locations, this.services, this.hostRules);
     const tracker = new Tracker(packets, this.flows);
     const opener = new Opener(
       packets,
-      networks,
       this.flows,
       tracker,
       this.services,
       this.affinities,
+      this.judge,
+      new Chooser(this.services),
+      new SourceNat(networks, locations, this.flows, this.hostRules, seed),
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.services, opener);
+    this.translate = new Translate(packets, this.flows, tracker, this.judge, opener, this.originator);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);
@@ -175,7 +184,7 @@ export class Pipeline {
       packets,
       networks,
       this.flows,
-      this.services,
+      this.judge,
       paths,
       hops,
       epochs,

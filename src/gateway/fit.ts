@@ -83,8 +83,9 @@ export class Fit {
    */
   private shrink(slot: number, size: number, most: number): number {
     const { packets } = this;
-    const gsoSize = packets.gsoSize[slot]! - (size - most);
+    const gsoSize = most - this.headers(slot);
     if ((packets.flags[slot]! & Flag.SIZE_UNKNOWN) === 0 || gsoSize <= 0) return size;
+    packets.gsoType[slot] = packets.etherType[slot] === EtherType.IPV4 ? Gso.TCPV4 : Gso.TCPV6;
     packets.gsoSize[slot] = gsoSize;
     return most;
   }
@@ -93,12 +94,21 @@ export class Fit {
   private size(slot: number): number {
     const { packets } = this;
     const gsoSize = packets.gsoSize[slot]!;
-    const outside = ETHERNET_BYTES + ((packets.flags[slot]! & Flag.TAGGED) !== 0 ? VLAN_BYTES : 0);
-    if (gsoSize === 0) return packets.length[slot]! - outside;
+    return gsoSize === 0 ? packets.length[slot]! - this.outside(slot) : this.headers(slot) + gsoSize;
+  }
+
+  /** Bytes in front of the packet. */
+  private outside(slot: number): number {
+    return ETHERNET_BYTES + ((this.packets.flags[slot]! & Flag.TAGGED) !== 0 ? VLAN_BYTES : 0);
+  }
+
+  /** Bytes of a super-frame's headers that every segment has behind Ethernet's. */
+  private headers(slot: number): number {
+    const { packets } = this;
     const l4 = packets.start[slot]! + packets.csumStart[slot]!;
     const isUdp = (packets.gsoType[slot]! & ~Gso.ECN) === Gso.UDP_L4;
     const header = isUdp ? UDP_BYTES : (packets.view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2;
-    return packets.csumStart[slot]! - outside + header + gsoSize;
+    return packets.csumStart[slot]! - this.outside(slot) + header;
   }
 
   /** Largest packet of a network that a location takes. */

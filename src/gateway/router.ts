@@ -164,13 +164,14 @@ export class Router {
   }
 
   /**
-   * May it leave by the host port? Not what came from there, and of what came through a tunnel only the answers to
-   * flows that this host translates: each host is its own pods' way out (A4).
+   * May it leave by the host port? What this host translated may; else not what came from there, and nothing that came
+   * through a tunnel: each host is its own pods' way out (A4).
    */
   private mayLeave(slot: number, network: number): boolean {
     const { packets, networks } = this;
-    if (packets.source[slot] === networks.hostPort[network]) return false;
-    return (packets.flags[slot]! & (Flag.TUNNEL | Flag.TRANSLATED)) !== Flag.TUNNEL;
+    const flags = packets.flags[slot]!;
+    if ((flags & Flag.TRANSLATED) !== 0) return true;
+    return (flags & Flag.TUNNEL) === 0 && packets.source[slot] !== networks.hostPort[network];
   }
 
   private neighborOf(slot: number): number {

@@ -22,7 +22,7 @@ export const enum Flag {
   ENCAPSULATED = 128,
   /** One end was rewritten by its flow; an ICMP error must quote it as it was. */
   TRANSLATED = 256,
-  /** A super-frame whose sender did not say how large its segments are (V26): any smaller size is as right. */
+  /** A TCP frame whose sender did not say how large its segments are, nor if there are several (V26): any smaller size is as right. */
   SIZE_UNKNOWN = 512,
   /** IPv6 extension headers that are too many or cut off: what they hide is not known (N39). */
   BAD_CHAIN = 1024,

@@ -51,6 +51,9 @@ export const enum Drop {
   TX_ERROR,
   PRIORITY_TAG,
   BAD_ND,
+  NO_LOCAL_ENDPOINT,
+  SOURCE_RANGE,
+  UNALLOCATED_VIP,
   COUNT,
 }
 
@@ -107,7 +110,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('NO_ENDPOINT', 'the service has no usable endpoint'),
   reason('NO_SUCH_SERVICE_PORT', 'service address without such a port'),
   reason('FLOW_INVALID', 'TCP segment that fits no state of its connection'),
-  reason('FLOW_CLASH', 'every backend choice collides with an existing flow of the same client port'),
+  reason('FLOW_CLASH', 'no source port is left that tells the flow apart from others to the same endpoint'),
   reason('FLOW_TABLE_FULL', 'flow table full of established connections'),
   reason('NO_BUFFER', 'no free buffer for a frame of the gateway’s own'),
   reason('TX_BUSY', 'the kernel’s transmit queue was full'),
@@ -116,4 +119,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('TX_ERROR', 'the kernel refused the frame'),
   reason('PRIORITY_TAG', 'VLAN tag 0 from a guarded port: receivers look behind it, admission does not'),
   reason('BAD_ND', 'IPv6 neighbour discovery that RFC 4861 forbids to process'),
+  reason('NO_LOCAL_ENDPOINT', 'policy Local, and the service has usable endpoints on other nodes only'),
+  reason('SOURCE_RANGE', 'source outside loadBalancerSourceRanges'),
+  reason('UNALLOCATED_VIP', 'address of a ServiceCIDR that belongs to no service'),
 ];

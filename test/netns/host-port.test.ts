@@ -128,6 +128,8 @@ describe.skipIf(SKIP)('the host takes part', () => {
     );
     expect(await seen('alpha', SHOP, 80)).toEqual([`a1 ${ALPHA}`, `b1 ${ALPHA}`]);
     expect((await udp(lab, ns.alpha!, SHOP, [10, 1000], 80)).answered).toEqual([10, 1000]);
+    const { stdout } = await lab.twill(alpha, 'status');
+    expect(stdout).toContain(`the host in blue: tw-blue ${ALPHA}, masqueraded, 1 routes to services\n`);
   });
 
   it('N8: pods reach other addresses of the host by its port', async () => {
