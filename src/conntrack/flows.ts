@@ -49,14 +49,18 @@ export class Flows {
   service!: Int32Array;
   generation!: Int32Array;
   snat!: Uint8Array;
-  /** How the endpoint was chosen; for whoever opened the flow. */
-  how!: Uint8Array;
-  why!: Int32Array;
   /** When it began, as `age` counts. */
   private born!: Float64Array;
+  /** As of which change the flow found its service. */
+  version!: Int32Array;
+  /** When it is ended because its endpoint left (S30), ms; 0 = it is not. */
+  ends!: Int32Array;
   /** Not 0: `onEnd` wants to know of its end. */
   counted!: Int32Array;
   onEnd: FlowEnds | null = null;
+  /** How the endpoint was chosen; for whoever opened the flow. */
+  how!: Uint8Array;
+  why!: Int32Array;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
@@ -85,10 +89,12 @@ export class Flows {
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
       snat: new Uint8Array(capacity),
+      born: new Float64Array(capacity),
+      version: new Int32Array(capacity),
+      ends: new Int32Array(capacity),
+      counted: new Int32Array(capacity),
       how: new Uint8Array(capacity),
       why: new Int32Array(capacity),
-      born: new Float64Array(capacity),
-      counted: new Int32Array(capacity),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -98,7 +104,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, state: this.state, expires: this.expires };
-    const { service, generation, snat, how, why, born, counted, traffic, lists } = this;
+    const { service, generation, snat, born, version, ends, counted, how, why, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -117,10 +123,12 @@ export class Flows {
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
       this.snat[to] = snat[row]!;
+      this.born[to] = born[row]!;
+      this.version[to] = version[row]!;
+      this.ends[to] = ends[row]!;
+      this.counted[to] = counted[row]!;
       this.how[to] = how[row]!;
       this.why[to] = why[row]!;
-      this.born[to] = born[row]!;
-      this.counted[to] = counted[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
@@ -202,6 +210,8 @@ export class Flows {
     this.state[row] = state;
     this.expires[row] = (now + TIMEOUT_MS[state]!) | 0;
     this.born[row] = this.elapsed + ((now - this.swept) >>> 0);
+    this.version[row] = 0;
+    this.ends[row] = 0;
     this.counted[row] = 0;
     for (let i = row * 4; i < row * 4 + 4; i++) this.traffic[i] = 0;
     this.lists.append(EVICTION_CLASS[state]!, row);

@@ -9,9 +9,11 @@ import { API_VERSION } from './schema/envelope.ts';
 import { validate } from './schema/explain.ts';
 import { hostSchema, hostSpec } from './schema/host.ts';
 import { networkSchema, networkSpec } from './schema/network.ts';
+import { nodeSchema, nodeSpec } from './schema/node.ts';
 import { peerSchema, peerSpec } from './schema/peer.ts';
 import { portSchema, portSpec } from './schema/port.ts';
 import { serviceSchema, serviceSpec } from './schema/service.ts';
+import { serviceCIDRSchema, serviceCIDRSpec } from './schema/service-cidr.ts';
 import type { Kind, Parsed, Problem, Resource, ResourceOf, Source } from './types.ts';
 
 interface Reader {
@@ -27,6 +29,8 @@ const READERS: Readonly<Record<Kind, Reader>> = {
   Port: reader('Port', API_VERSION, portSchema, portSpec),
   Service: reader('Service', 'v1', serviceSchema, serviceSpec),
   EndpointSlice: reader('EndpointSlice', 'discovery.k8s.io/v1', endpointSliceSchema, endpointSliceSpec),
+  Node: reader('Node', 'v1', nodeSchema, nodeSpec),
+  ServiceCIDR: reader('ServiceCIDR', 'networking.k8s.io/v1', serviceCIDRSchema, serviceCIDRSpec),
 };
 const KINDS = Object.keys(READERS) as Kind[];
 const OWN_KINDS = KINDS.filter((kind) => READERS[kind].apiVersion === API_VERSION);
@@ -125,7 +129,7 @@ function reader<K extends Kind, V extends EnvelopeShape>(
   schema: z.ZodType<V>,
   toSpec: (value: V) => ResourceOf<K>['spec'],
 ): Reader {
-  const own = apiVersion === API_VERSION;
+  const isNamespaced = kind === 'Service' || kind === 'EndpointSlice';
   return {
     apiVersion,
     read(document, problems) {
@@ -135,7 +139,7 @@ function reader<K extends Kind, V extends EnvelopeShape>(
       return {
         kind,
         name,
-        namespace: own ? '' : (namespace ?? 'default'),
+        namespace: isNamespaced ? (namespace ?? 'default') : '',
         labels,
         annotations,
         spec: toSpec(value),

@@ -7,8 +7,9 @@
  * bring it back. That it cannot be brought back yet is a warning, so that one deleted namespace does not
  * forbid all changes; a port that is *new* and cannot be made is an error.
  */
+import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
-import { checkFabric, subnetsOf, withoutDuplicates } from '../control/check.ts';
+import { checkFabric, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
 import { hostPlan } from '../control/host-plan.ts';
@@ -17,6 +18,7 @@ import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
+import { surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
@@ -84,7 +86,7 @@ export class Manager {
     this.#executor = new Executor(kernel, dataplane, host, (port, error) =>
       log.error({ port: port.config.name, err: error }, 'port lost: it could not be made again'),
     );
-    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu };
+    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu, hostAddresses };
   }
 
   get resources(): readonly Resource[] {
@@ -234,7 +236,7 @@ export class Manager {
     const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
     const fabric = this.#fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
-    const staged = this.#services.stage(replacements, subnetsOf(fabric), isFabric);
+    const staged = this.#services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
     const generation = isFabric ? compile(fabric, this.#facts, running) : running;
     const plan = isFabric ? diff(running, generation) : NO_PLAN;
@@ -250,7 +252,7 @@ export class Manager {
     if (dryRun) return { changes, warnings: lines };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
-      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric) : undefined);
+      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
     } catch (error) {
       if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure
@@ -323,6 +325,10 @@ export class Manager {
     return inner === undefined ? peer : { ...peer, pathMtu: inner };
   }
 }
+
+/** Of this host's interfaces that are up. */
+const hostAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((all = []) => all.map(({ address }) => address));
 
 const SOUND = { problems: [], warnings: [] } as const;
 const NO_PLAN: Plan = {

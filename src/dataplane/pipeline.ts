@@ -71,6 +71,9 @@ export class Pipeline {
   readonly affinities: Affinities;
   readonly hostRules = new HostRules();
   readonly judge: Judge;
+  readonly chooser: Chooser;
+  readonly nat: SourceNat;
+  readonly opener: Opener;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
   readonly admit: Admit;
@@ -137,20 +140,22 @@ export class Pipeline {
     const { neighbors, resolver, originator, bridge } = this;
     this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
-    this.judge = new Judge(packets, networks, locations, this.services, this.hostRules);
+    this.judge = new Judge(networks, locations, this.services, this.hostRules);
+    this.chooser = new Chooser(this.services, this.flows, seed);
     const tracker = new Tracker(packets, this.flows);
-    const opener = new Opener(
+    this.nat = new SourceNat(networks, locations, this.flows, this.hostRules, seed);
+    this.opener = new Opener(
       packets,
       this.flows,
       tracker,
       this.services,
       this.affinities,
       this.judge,
-      new Chooser(this.services),
-      new SourceNat(networks, locations, this.flows, this.hostRules, seed),
+      this.chooser,
+      this.nat,
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.judge, opener, this.originator);
+    this.translate = new Translate(packets, this.flows, tracker, this.judge, this.opener, this.originator);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

@@ -1,7 +1,6 @@
 import { Word } from '../conntrack/tuple.ts';
 import type { Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
-import type { Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import type { HostRules } from './host-rules.ts';
 import { isInPrefixes } from './prefixes.ts';
@@ -46,7 +45,6 @@ export class Judge {
   reason = Drop.NONE;
 
   constructor(
-    private readonly packets: Packets,
     private readonly networks: Networks,
     private readonly locations: Locations,
     private readonly services: Services,
@@ -58,15 +56,18 @@ export class Judge {
     return this.services.count === 0 && !this.rules.isClosed;
   }
 
-  /** @param tuple of a packet addressed to the gateway */
-  judge(slot: number, tuple: Int32Array): Verdict {
+  /**
+   * @param from location it came from
+   * @param tuple of a packet addressed to the gateway
+   */
+  judge(from: number, tuple: Int32Array): Verdict {
     const { services, rules } = this;
     if (!this.find(tuple)) return this.judgeAddress(tuple);
     const { service, kind } = this;
     if (kind === FrontendKind.LOAD_BALANCER && !this.mayUse(tuple)) return this.drop(Drop.SOURCE_RANGE);
     const flags = services.flags[service]!;
     if ((flags & ServiceFlag.USABLE) === 0) return this.reject(Drop.NO_ENDPOINT);
-    const sender = this.senderOf(slot, tuple);
+    const sender = this.senderOf(from, tuple);
     if (kind === FrontendKind.CLUSTER_IP) {
       this.set = (flags & ServiceFlag.INTERNAL_LOCAL) !== 0 ? EndpointSet.LOCAL : EndpointSet.CLUSTER;
       this.isMasked = sender === Sender.OUTSIDE || rules.masqueradeAll;
@@ -160,17 +161,16 @@ export class Judge {
     return false;
   }
 
-  private senderOf(slot: number, tuple: Int32Array): Sender {
-    const { packets, networks, locations, rules } = this;
-    const port = packets.source[slot]!;
-    if (port !== networks.hostPort[packets.network[slot]!]) return Sender.POD;
+  private senderOf(from: number, tuple: Int32Array): Sender {
+    const { networks, locations, rules } = this;
+    if (from !== networks.hostPort[tuple[Word.SCOPE]! >>> 8]) return Sender.POD;
     const high = Word.SOURCE_HIGH;
     const w0 = tuple[high]!;
     const w1 = tuple[high + 1]!;
     const w2 = tuple[high + 2]!;
     const w3 = tuple[Word.SOURCE]!;
     const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
-    const isOwn = is4 ? locations.ownsAddress4(port, w3) : locations.ownsAddress6(port, w0, w1, w2, w3);
+    const isOwn = is4 ? locations.ownsAddress4(from, w3) : locations.ownsAddress6(from, w0, w1, w2, w3);
     if (isOwn || rules.isNode(w0, w1, w2, w3)) return Sender.HOST;
     return rules.isPod(w0, w1, w2, w3) ? Sender.POD : Sender.OUTSIDE;
   }

@@ -3,6 +3,7 @@ import { checkSet } from '../../src/control/check.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { ServiceBook } from '../../src/control/services.ts';
+import { NOWHERE } from '../../src/control/surroundings.ts';
 import type { Facts, Resource } from '../../src/control/types.ts';
 import type { Address, BackendConfig, ServiceConfig } from '../../src/dataplane/config.ts';
 import {
@@ -151,7 +152,7 @@ export const servicesOf = (...documents: readonly object[]): ServiceConfig[] =>
   servicesIn(
     new ServiceBook().stage(
       resources(...documents).map((after) => ({ before: undefined, after })),
-      [],
+      NOWHERE,
       false,
     ).batch,
   );

@@ -9,6 +9,7 @@ import { formatProblem } from '../../src/control/problem.ts';
 import { render } from '../../src/control/render.ts';
 import { ServiceBook } from '../../src/control/services.ts';
 import { readSources } from '../../src/control/source.ts';
+import { NOWHERE } from '../../src/control/surroundings.ts';
 import { ETHERNET, port, resources, service } from './fixture.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'twill-'));
@@ -50,7 +51,7 @@ describe('examples', () => {
     expect(checkSet(resources)).toEqual({ problems: [], warnings: [] });
     const { networks, peers, ports } = compile(resources, ETHERNET, null);
     const changes = resources.map((after) => ({ before: undefined, after }));
-    const { count } = new ServiceBook().stage(changes, [], false).batch;
+    const { count } = new ServiceBook().stage(changes, NOWHERE, false).batch;
     const names = [
       'host',
       networks.map(() => 'network'),

@@ -104,20 +104,6 @@ describe('the service table', () => {
     expect(services.generation[3]).not.toBe(first);
   });
 
-  it('S24: the round-robin index survives a change modulo the number of backends, and ends with the Service', () => {
-    const services = new Services(5);
-    services.set(make(3, 1, 80, 6, 5));
-    services.next[3] = 4;
-    services.set(make(3, 1, 80, 6, 3));
-    expect(services.next[3]).toBe(1);
-    services.set(make(3, 1, 80, 6, 0));
-    expect(services.next[3]).toBe(0);
-    services.set(make(3, 1, 80, 6, 3));
-    services.next[3] = 2;
-    services.remove(3);
-    expect(services.next[3]).toBe(0);
-  });
-
   it('S31, S33: a backend is its address and its port', () => {
     const services = new Services(5);
     services.set(make(3, 1, 80, 6));
@@ -149,18 +135,16 @@ describe('the service table', () => {
     expect(services.generation[7]).toBe(0);
   });
 
-  it('S25: grows in steps between which everything stays found, and round robin goes on', () => {
+  it('S25: grows in steps between which everything stays found', () => {
     const services = new Services(5);
     const all = Array.from({ length: 1000 }, (_, i) => make(i, i, 80, 6));
     for (const config of all) services.set(config);
     let steps = 0;
     for (const _ of services.grow(100_000, 0)) {
       steps++;
-      services.next[7]!++;
       expect(find(services, all[steps % 1000]!)).toBe(steps % 1000);
     }
     expect(services.capacity).toBe(131_072);
-    expect(services.next[7]).toBe(steps);
     expect(all.map((config) => find(services, config))).toEqual(all.map(({ id }) => id));
     expect(all.every(({ vip }) => isVip4(services, vip[3]))).toBe(true);
     expect(services.name(999)).toBe('default/s999:p');

@@ -1,0 +1,33 @@
+/** v1 Node, verbatim: its zone, its pods' networks and its own addresses. */
+import { z } from 'zod';
+import type { NodeSpec } from '../types.ts';
+import { kubernetesMetadata } from './envelope.ts';
+import { anyText, cidr, compact, underlayAddress } from './fields.ts';
+
+const ZONE_LABEL = 'topology.kubernetes.io/zone';
+
+export const nodeSchema = z.looseObject({
+  metadata: kubernetesMetadata(),
+  spec: z
+    .looseObject({
+      podCIDR: cidr().optional(),
+      podCIDRs: z.array(cidr()).default([]),
+    })
+    .prefault({}),
+  status: z
+    .looseObject({
+      addresses: z.array(z.looseObject({ type: anyText(), address: anyText() })).default([]),
+    })
+    .prefault({}),
+});
+
+export function nodeSpec({ metadata, spec, status }: z.infer<typeof nodeSchema>): NodeSpec {
+  const { podCIDR, podCIDRs } = spec;
+  return compact<NodeSpec>({
+    zone: metadata.labels[ZONE_LABEL] || undefined,
+    podCIDRs: podCIDRs.length > 0 || podCIDR === undefined ? podCIDRs : [podCIDR],
+    addresses: status.addresses
+      .filter(({ type }) => type === 'InternalIP')
+      .flatMap(({ address }) => underlayAddress('192.0.2.1').safeParse(address).data ?? []),
+  });
+}
