@@ -132,6 +132,65 @@ describe.skipIf(SKIP)('the host takes part', () => {
     expect(stdout).toContain(`the host in blue: tw-blue ${ALPHA}, masqueraded, 1 routes to services\n`);
   });
 
+  describe('from outside', () => {
+    const [OPEN, NEAR, PORT] = ['10.96.0.20', '10.96.0.21', 30_080];
+    const EXTERNAL = '203.0.113.50';
+    const shown = (name: string, clusterIP: string, nodePort: number, more: object = {}) => {
+      const ports = ['TCP', 'UDP'].map((protocol) => ({
+        name: protocol.toLowerCase(),
+        port: 80,
+        protocol,
+        nodePort,
+      }));
+      return service(name, clusterIP, { type: 'NodePort', ports, ...more });
+    };
+    const services = () => [
+      shown('open', OPEN, PORT, { externalIPs: [EXTERNAL] }),
+      slice('open', A1, B1),
+      shown('near', NEAR, PORT + 1, { externalTrafficPolicy: 'Local' }),
+      { ...slice('near', A1, B1), endpoints: [A1, B1].map(onNode) },
+    ];
+    const onNode = (address: string) => ({
+      addresses: [address],
+      nodeName: address === A1 ? 'alpha' : 'beta',
+    });
+    beforeAll(() => apply(lab, alpha, 'services.yaml', yaml(...services())));
+
+    it('S19, S21: a node port answers on the node’s address, and pods everywhere serve it', async () => {
+      expect(await seen('world', UPLINK, PORT)).toEqual([`a1 ${ALPHA}`, `b1 ${ALPHA}`]);
+      expect((await udp(lab, ns.world!, UPLINK, [10, 1000], PORT)).answered).toEqual([10, 1000]);
+    });
+
+    it('S19: it answers the host itself and its pods, and nobody on loopback', async () => {
+      expect(await seen('alpha', UPLINK, PORT)).toEqual([`a1 ${ALPHA}`, `b1 ${ALPHA}`]);
+      expect((await udp(lab, ns.alpha!, UPLINK, [10], PORT)).answered).toEqual([10]);
+      expect((await who(lab, ns.a1!, UPLINK, 2, PORT)).errors).toEqual([]);
+      expect((await who(lab, ns.alpha!, '127.0.0.1', 1, PORT)).errors).toEqual(['ECONNREFUSED']);
+    });
+
+    it('S21: with externalTrafficPolicy Local pods here alone serve it, and see who asks', async () => {
+      expect(await seen('world', UPLINK, PORT + 1)).toEqual([`a1 ${WORLD}`]);
+    });
+
+    it('S19: a node port is closed when its Service has none any more', async () => {
+      await apply(lab, alpha, 'closed.yaml', yaml(service('near', NEAR)));
+      expect((await who(lab, ns.world!, UPLINK, 1, PORT + 1)).errors).toEqual(['ECONNREFUSED']);
+      await apply(lab, alpha, 'services.yaml', yaml(...services()));
+    });
+
+    it('S15: a node port without endpoints refuses at once', async () => {
+      await apply(lab, alpha, 'empty.yaml', yaml({ ...slice('open'), endpoints: [] }));
+      expect((await who(lab, ns.world!, UPLINK, 1, PORT)).errors).toEqual(['ECONNREFUSED']);
+      await apply(lab, alpha, 'services.yaml', yaml(...services()));
+    });
+
+    it('S21: an external address that is routed to the host is served', async () => {
+      await lab.ip(ns.world!, 'route', 'add', EXTERNAL, 'via', UPLINK);
+      expect(await seen('world', EXTERNAL, 80)).toEqual([`a1 ${ALPHA}`, `b1 ${ALPHA}`]);
+      await lab.ip(ns.world!, 'route', 'delete', EXTERNAL);
+    });
+  });
+
   it('N8: pods reach other addresses of the host by its port', async () => {
     expect(await seen('a1', UPLINK)).toEqual([`alpha ${A1}`]);
     expect(await ping(lab, ns.a1!, UPLINK)).toBe(5);
