@@ -290,7 +290,7 @@ describe('status', () => {
     expect(lines[0]).toBe('✔ healthy  host alpha, up 3m, twill 0.1.0, pid 42');
     expect(stdout).toContain('… and 22 more: twill get ports');
     expect(stdout).toContain('NO_ENDPOINT');
-    expect(lines).toContain('the host in blue: tw-blue 10.77.0.2, masqueraded, 2 routes to services');
+    expect(lines).toContain('the host in blue: tw-blue 10.77.0.2, masqueraded, routes to services: 2');
     // what needs attention first
     expect(lines.find((line) => line.startsWith('a-port'))).toContain('gone');
   });

@@ -91,7 +91,7 @@ function screen(context: Context, status: Status): string {
 /** @param routes those that lead through it */
 function hostPort(port: Status['hostPorts'][number], routes: number): string {
   const { interface: link, network, addresses, masquerade } = port;
-  const how = `${masquerade ? ', masqueraded' : ''}${routes > 0 ? `, ${routes} routes to services` : ''}`;
+  const how = `${masquerade ? ', masqueraded' : ''}${routes > 0 ? `, routes to services: ${routes}` : ''}`;
   return `the host in ${network}: ${link} ${addresses.join(' ')}${how}`;
 }
 
