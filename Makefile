@@ -34,6 +34,11 @@ bench-check: build bench-tools ## a quick run's ratios against bench/baseline.js
 	@scripts/setup.sh bench
 	@bin/twill bench --check $(FILE)
 
+bench-captures: build bench-tools ## a slice of every workload, each checksum verified by tshark
+	@scripts/setup.sh bench
+	@scripts/setup.sh test
+	@bin/twill bench --captures $(ARGS)
+
 bench-report: build ## the page and docs/performance.md of the newest results, or of FILE=…
 	@bin/twill bench --report $(or $(FILE),$(lastword $(sort $(wildcard bench/results/*.json))),bench/results)
 
@@ -85,4 +90,4 @@ uninstall: ## remove what install copied
 clean: ## remove what build made
 	@rm -rf dist native/build bench/build
 
-.PHONY: help demo test test-asan bench bench-deps bench-check bench-report bench-tools check build install uninstall clean
+.PHONY: help demo test test-asan bench bench-deps bench-check bench-captures bench-report bench-tools check build install uninstall clean

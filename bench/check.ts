@@ -36,7 +36,7 @@ const MOST_TOLERANCE = 0.5;
 /** From the ratios of a run; what one pair gave is known least. The longest of many round trips is chance. */
 export function baselineFrom(results: Results): Baseline {
   const ratios = results.cells.flatMap((cell) => {
-    const known = cell.ratios.filter(({ contender }) => contender !== 'quiet');
+    const known = cell.ratios.filter(({ contender }) => contender !== 'quiet' && contender !== 'loading');
     if (known.length === 0) return [];
     const each = known.map(({ contender, pairs, median, low, high }) => {
       const spread = pairs === 1 ? MOST_TOLERANCE : Math.max(median - low, high - median) / median;

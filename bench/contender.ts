@@ -21,6 +21,8 @@ export interface Built {
   readonly daemons: readonly Background[];
   /** Control sockets, when the contender is Twill. */
   readonly sockets?: readonly string[];
+  /** Files for Services, one per daemon, which reads it again on SIGHUP. */
+  readonly files?: readonly string[];
 }
 
 export interface Contender {

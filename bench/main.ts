@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { packageRoot } from '../src/program/version.ts';
+import { checkCaptures } from './captures.ts';
 import { baselineFrom, checkResults, readBaseline, renderCheck } from './check.ts';
 import { findCommand, isExecutable } from './contender.ts';
 import { matrix } from './matrix.ts';
@@ -41,9 +42,8 @@ function missing(): string | null {
   return null;
 }
 
-async function measure(request: Request): Promise<Results> {
-  const problem = request.isMemoryOnly ? null : missing();
-  if (problem !== null) fail(problem);
+/** Ctrl-C and SIGTERM end what is under way; the second one ends the program. */
+function interruptible(): Interrupt {
   const interrupt: Interrupt = { reason: null, onInterrupt: () => {} };
   const stop = (signal: NodeJS.Signals): void => {
     if (interrupt.reason !== null) process.exit(130);
@@ -53,6 +53,32 @@ async function measure(request: Request): Promise<Results> {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
+  return interrupt;
+}
+
+async function captures(only: readonly string[]): Promise<void> {
+  const problem = missing();
+  if (problem !== null) fail(problem);
+  const interrupt = interruptible();
+  try {
+    const isSound = await checkCaptures(
+      only,
+      (lab) => {
+        interrupt.onInterrupt = () => void lab.dispose();
+      },
+      (line) => void process.stdout.write(`${line}\n`),
+    );
+    if (!isSound) fail('a checksum was wrong, or none was seen');
+  } catch (error) {
+    if (interrupt.reason !== null) process.exit(130);
+    throw error;
+  }
+}
+
+async function measure(request: Request): Promise<Results> {
+  const problem = request.isMemoryOnly ? null : missing();
+  if (problem !== null) fail(problem);
+  const interrupt = interruptible();
   const results = await runSession(request, interrupt);
   const name = results.started.replace(/\.\d+Z$/, 'Z').replaceAll(':', '');
   mkdirSync(RESULTS, { recursive: true });
@@ -87,6 +113,9 @@ async function perform(task: Task): Promise<void> {
       return;
     case 'measure':
       await measure(task);
+      return;
+    case 'captures':
+      await captures(task.only);
       return;
     case 'report': {
       const results = readResults(task.file);

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { type Mode, matrix } from './matrix.ts';
 
 export const USAGE = `usage: twill bench [--quick] [--memory] [--only NAME]…
+       twill bench --captures        checksums of a slice of every workload, by tshark; with --only of some
        twill bench --report FILE     the page of a results file; of a whole run, docs/performance.md too
        twill bench --check [FILE]    ratios against bench/baseline.json; FILE: not measured anew
        twill bench --baseline FILE   writes bench/baseline.json from a results file
@@ -15,6 +16,7 @@ export type Task =
       readonly only: readonly string[];
       readonly isMemoryOnly: boolean;
     }
+  | { readonly kind: 'captures'; readonly only: readonly string[] }
   | { readonly kind: 'report'; readonly file: string }
   | { readonly kind: 'check'; readonly file: string | null }
   | { readonly kind: 'baseline'; readonly file: string }
@@ -33,6 +35,7 @@ export function readOptions(args: readonly string[]): Task {
       memory: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
+      captures: { type: 'boolean', default: false },
       only: { type: 'string', multiple: true, default: [] },
       report: { type: 'string' },
       baseline: { type: 'string' },
@@ -48,13 +51,14 @@ export function readOptions(args: readonly string[]): Task {
     if (!isKnown(mode, name))
       throw new Error(`--only ${name}: no such cell or group; see twill bench --list`);
   }
+  if (values.captures) return { kind: 'captures', only: values.only };
   return { kind: 'measure', mode, only: values.only, isMemoryOnly: values.memory };
 }
 
 function isKnown(mode: Mode, name: string): boolean {
   return (
     (GROUPS as readonly string[]).includes(name) ||
-    /^(load|connections|change)-\d+$/.test(name) ||
+    /^(load|connections|change|pause)-\d+$/.test(name) ||
     matrix(mode).some(({ cell }) => cell.id === name || cell.id.startsWith(`${name}/`))
   );
 }

@@ -7,13 +7,19 @@
 /** Endpoints per Service in Twill. The kernel's rule sets get one, in their favour. */
 export const ENDPOINTS = 10;
 
+/** Of every Service, and where its endpoint listens. */
 export const SERVICE_PORT = 80;
+export const SERVER_PORT = 8080;
+
+/** UDP, of the measured Service alone; its endpoint is PROBES or the port after it: that is what changes. */
+export const PROBE_PORT = 81;
+export const PROBES = 9100;
 
 export const vip = (i: number): string => `10.${96 + (i >>> 16)}.${(i >>> 8) & 255}.${i & 255}`;
 
 export interface Endpoint {
   readonly address: string;
-  readonly port: number;
+  readonly probe: number;
 }
 
 const NAMESPACE = 'bench';
@@ -22,100 +28,100 @@ const NAMESPACE = 'bench';
 const elsewhere = (i: number, count: number): string[] =>
   Array.from({ length: count }, (_, k) => `10.77.0.${100 + ((i + k) % 100)}`);
 
-function serviceOf(i: number): object {
+function serviceOf(i: number, isMeasured: boolean): object {
+  const probe = isMeasured ? [{ name: 'probe', port: PROBE_PORT, protocol: 'UDP' }] : [];
   return {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name: `s${i}`, namespace: NAMESPACE },
-    spec: { clusterIP: vip(i), ports: [{ name: 'http', port: SERVICE_PORT, protocol: 'TCP' }] },
+    spec: { clusterIP: vip(i), ports: [{ name: 'http', port: SERVICE_PORT, protocol: 'TCP' }, ...probe] },
   };
 }
 
-function sliceOf(i: number, addresses: readonly string[], port: number): object {
+function sliceOf(i: number, addresses: readonly string[], probe?: number): object {
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: { name: `s${i}-1`, namespace: NAMESPACE, labels: { 'kubernetes.io/service-name': `s${i}` } },
     addressType: 'IPv4',
-    ports: [{ name: 'http', port, protocol: 'TCP' }],
+    ports: [
+      { name: 'http', port: SERVER_PORT, protocol: 'TCP' },
+      ...(probe === undefined ? [] : [{ name: 'probe', port: probe, protocol: 'UDP' }]),
+    ],
     endpoints: addresses.map((address) => ({ addresses: [address] })),
   };
 }
 
-/** Services per text: a request to the daemon has room for 64 MB. */
-const PER_TEXT = 40_000;
+export const NO_SERVICES = '{"apiVersion":"v1","kind":"List","items":[]}';
 
-/** @returns Services `from` … `to` - 1, the last one with the given endpoint, as lists in JSON */
-export function twillServices(from: number, to: number, endpoint: Endpoint): string[] {
-  const texts: string[] = [];
-  for (let start = from; start < to; start += PER_TEXT) {
-    texts.push(twillList(start, Math.min(to, start + PER_TEXT), to - 1, endpoint));
-  }
-  return texts;
-}
-
-function twillList(from: number, to: number, measured: number, endpoint: Endpoint): string {
+/** @returns `size` Services as a list in JSON, the last one with the given endpoint */
+export function twillServices(size: number, endpoint: Endpoint): string {
   const parts: string[] = [];
-  for (let i = from; i < to; i++) {
-    const slice =
-      i === measured
-        ? sliceOf(i, [endpoint.address], endpoint.port)
-        : sliceOf(i, elsewhere(i, ENDPOINTS), 8080);
-    parts.push(JSON.stringify(serviceOf(i)), JSON.stringify(slice));
+  for (let i = 0; i < size; i++) {
+    const isMeasured = i === size - 1;
+    parts.push(JSON.stringify(serviceOf(i, isMeasured)));
+    parts.push(
+      isMeasured ? twillChange(size, endpoint) : JSON.stringify(sliceOf(i, elsewhere(i, ENDPOINTS))),
+    );
   }
   return `{"apiVersion":"v1","kind":"List","items":[\n${parts.join(',\n')}\n]}`;
 }
 
-export const twillChange = (size: number, endpoint: Endpoint): string =>
-  JSON.stringify(sliceOf(size - 1, [endpoint.address], endpoint.port));
+export const twillChange = (size: number, { address, probe }: Endpoint): string =>
+  JSON.stringify(sliceOf(size - 1, [address], probe));
 
 /** For `iptables-restore`: a jump per Service, a chain per Service. */
 export function iptablesServices(size: number, endpoint: Endpoint): string {
   const chains: string[] = [];
   const rules: string[] = [];
   for (let i = 0; i < size; i++) {
-    const { address, port } = i === size - 1 ? endpoint : { address: elsewhere(i, 1)[0]!, port: 8080 };
+    const address = i === size - 1 ? endpoint.address : elsewhere(i, 1)[0]!;
     chains.push(`:SVC-${i} - [0:0]`);
     rules.push(`-A SERVICES -d ${vip(i)}/32 -p tcp -m tcp --dport ${SERVICE_PORT} -j SVC-${i}`);
-    rules.push(`-A SVC-${i} -p tcp -j DNAT --to-destination ${address}:${port}`);
+    rules.push(`-A SVC-${i} -p tcp -j DNAT --to-destination ${address}:${SERVER_PORT}`);
   }
+  rules.push(`-A SERVICES -d ${vip(size - 1)}/32 -p udp -m udp --dport ${PROBE_PORT} -j PROBE`);
   const hook = '-A PREROUTING -j SERVICES';
-  return ['*nat', ':SERVICES - [0:0]', ...chains, hook, ...rules, 'COMMIT', ''].join('\n');
+  return [
+    ...['*nat', ':SERVICES - [0:0]', ':PROBE - [0:0]', ...chains, hook, ...rules],
+    ...[probeRule(endpoint), 'COMMIT', ''],
+  ].join('\n');
 }
 
+const probeRule = ({ address, probe }: Endpoint): string =>
+  `-A PROBE -p udp -j DNAT --to-destination ${address}:${probe}`;
+
 /** For `iptables-restore --noflush`. */
-export function iptablesChange(size: number, { address, port }: Endpoint): string {
-  const chain = `SVC-${size - 1}`;
-  const rule = `-A ${chain} -p tcp -j DNAT --to-destination ${address}:${port}`;
-  return ['*nat', `:${chain} - [0:0]`, rule, 'COMMIT', ''].join('\n');
-}
+export const iptablesChange = (endpoint: Endpoint): string =>
+  ['*nat', ':PROBE - [0:0]', probeRule(endpoint), 'COMMIT', ''].join('\n');
 
 /** For `nft -f`. */
 export function nftablesServices(size: number, endpoint: Endpoint): string {
-  const elements = Array.from({ length: size }, (_, i) =>
-    element(i, i === size - 1 ? endpoint : { address: elsewhere(i, 1)[0]!, port: 8080 }),
-  );
+  const elements = Array.from({ length: size }, (_, i) => {
+    const address = i === size - 1 ? endpoint.address : elsewhere(i, 1)[0]!;
+    return `${vip(i)} . tcp . ${SERVICE_PORT} : ${address} . ${SERVER_PORT}`;
+  });
   return `table ip bench
 delete table ip bench
 table ip bench {
   map services {
-    type ipv4_addr . inet_service : ipv4_addr . inet_service
-    elements = { ${elements.join(',\n')} }
+    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+    elements = { ${[...elements, probeElement(size, endpoint)].join(',\n')} }
   }
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
-    meta l4proto tcp dnat ip to ip daddr . tcp dport map @services
+    dnat ip to ip daddr . meta l4proto . th dport map @services
   }
 }
 `;
 }
 
 export function nftablesChange(size: number, endpoint: Endpoint): string {
-  const key = `${vip(size - 1)} . ${SERVICE_PORT}`;
+  const [key] = probeElement(size, endpoint).split(' : ');
   return `delete element ip bench services { ${key} }
-add element ip bench services { ${element(size - 1, endpoint)} }
+add element ip bench services { ${probeElement(size, endpoint)} }
 `;
 }
 
-const element = (i: number, { address, port }: Endpoint): string =>
-  `${vip(i)} . ${SERVICE_PORT} : ${address} . ${port}`;
+const probeElement = (size: number, { address, probe }: Endpoint): string =>
+  `${vip(size - 1)} . udp . ${PROBE_PORT} : ${address} . ${probe}`;

@@ -11,7 +11,8 @@ import { BUILD_SECONDS, measureNetwork, messageOf, withLab } from './network.ts'
 import { StderrProgress } from './progress.ts';
 import { type MemoryRow, type Results, SCHEMA } from './results.ts';
 import { Aborted, type Session } from './runner.ts';
-import { measureServices, SERVICES, servicesSeconds } from './services.ts';
+import { measureServices } from './services.ts';
+import { SERVICES, servicesSeconds } from './services-plan.ts';
 
 /** Seconds a run may take in all, the report included. */
 export const LIMIT: Readonly<Record<Mode, number>> = { full: 20 * 60 - 30, quick: 3 * 60 - 10 };
@@ -65,7 +66,7 @@ export async function runSession(request: Request, interrupt: Interrupt): Promis
   const wantsServices =
     !isMemoryOnly &&
     services.sizes.some((size) =>
-      ['load', 'connections', 'change'].some((name) =>
+      ['load', 'connections', 'change', 'pause'].some((name) =>
         wantsService(`${name}-${size}/same/unpinned`, 'services'),
       ),
     );

@@ -136,15 +136,40 @@ export async function roundTrips(
   bench: Bench,
   route: Route,
   options: { readonly protocol: 'udp' | 'tcp'; readonly seconds: number },
-): Promise<Measured & { readonly max: number }> {
+): Promise<Measured> {
   const proto = ['--proto', options.protocol];
   const server = serve(bench, route.server, [LOAD, 'rr-server', '--port', '9001', ...proto]);
   return beside(server, 'ready', async () => {
     const words = [LOAD, 'rr', '--to', route.address, '--port', '9001', ...proto];
     const text = await client(bench, route.client, [...words, '--seconds', String(options.seconds)]);
-    const latency = JSON.parse(text) as Latency;
-    return { ...measuredLatency(latency), max: latency.max };
+    return measuredLatency(JSON.parse(text) as Latency);
   });
+}
+
+/** Where `longestTrip` listens; no Service's. */
+const TRIP_PORT = 9200;
+const TRIP_RATE = 10_000;
+
+/** The longest that a datagram of a constant stream was on its way while `work` was done, ms. */
+export async function longestTrip(
+  bench: Bench,
+  route: Route,
+  work: () => Promise<unknown>,
+): Promise<Measured> {
+  const port = ['--port', String(TRIP_PORT)];
+  const sink = serve(bench, route.server, [LOAD, 'pace-server', ...port]);
+  await beside(sink, 'ready', async () => {
+    const words = [LOAD, 'pace', '--to', route.address, ...port, '--rate', String(TRIP_RATE)];
+    const source = serve(bench, route.client, [...words, '--seconds', '120']);
+    try {
+      await sink.waitFor((text) => text.includes(`${TRIP_PORT} `));
+      await work();
+    } finally {
+      await source.stop(0);
+    }
+  });
+  const trip = lastJson<Latency>(sink);
+  return { ...measuredLatency(trip), value: trip.max / 1000 };
 }
 
 /** Round trips beside one TCP stream that takes all it can get. */

@@ -2,6 +2,7 @@
 import type { Lab } from '../../src/demo/lab.ts';
 import { version } from '../../src/program/version.ts';
 import { type Built, type Contender, PODS, Sites, underlayAddress, VNI } from '../contender.ts';
+import { NO_SERVICES } from '../rulesets.ts';
 
 /**
  * Collections go to the daemon's log, deoptimisations to a file per thread beside it; guards.ts reads both. Nothing
@@ -46,15 +47,19 @@ export const twill: Contender = {
     const sites = new Sites(lab, 't');
     await sites.make(mtu);
     const daemons = [];
+    const files = [];
     for (const host of [1, 2] as const) {
       const file = lab.file(`t${host}.yaml`, hostFile(host, sites));
-      daemons.push(await lab.daemon(sites.host(host), `t${host}`, [file], TRACE));
+      const services = lab.file(`t${host}-services.json`, NO_SERVICES);
+      files.push(services);
+      daemons.push(await lab.daemon(sites.host(host), `t${host}`, [file, services], TRACE));
     }
     return {
       same: sites.route(1),
       cross: sites.route(2),
       daemons,
       sockets: daemons.map((daemon) => daemon.socket),
+      files,
     };
   },
 };

@@ -17,6 +17,8 @@ int rr_server(const struct options *o);
 int rr(const struct options *o);
 int crr_server(const struct options *o);
 int crr(const struct options *o);
+int pace_server(const struct options *o);
+int pace(const struct options *o);
 
 /* Monotonic, in nanoseconds. */
 static inline uint64_t now(void)

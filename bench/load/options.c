@@ -13,7 +13,7 @@ static const struct option {
     {"--flows", FLOWS, false},     {"--seconds", SECONDS, false}, {"--rate", RATE, false},
     {"--interval-us", INTERVAL, false}, {"--threads", THREADS, false}, {"--proto", PROTO, false},
     {"--from", FROM, false},       {"--gso", GSO, true},          {"--gro", GRO, true},
-    {"--fin", FIN, true},
+    {"--fin", FIN, true},          {"--fresh", FRESH, true},
 };
 
 static bool wrong(const char *name, const char *text, const char *right)
@@ -93,6 +93,7 @@ static bool store(struct options *o, const struct option *option, char *text)
     case FROM: return addresses(option->name, text, o);
     case GSO: return o->gso = true;
     case GRO: return o->gro = true;
+    case FRESH: return o->fresh = true;
     default: return o->fin = true;
   }
 }

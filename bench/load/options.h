@@ -23,7 +23,7 @@ struct options {
   double rate; /* datagrams per second, 0: as fast as it goes */
   int interval_us;
   int threads;
-  bool tcp, gso, gro, fin;
+  bool tcp, gso, gro, fin, fresh;
   int sources; /* 0: the kernel chooses */
   struct address source[SOURCES_MAX];
 };
@@ -43,6 +43,7 @@ enum {
   GRO = 1 << 10,
   FIN = 1 << 11,
   FROM = 1 << 12,
+  FRESH = 1 << 13,
 };
 
 /*

@@ -1,7 +1,7 @@
 /** What every report says in words: where from, who, and what to be careful about. */
 import { violations } from '../guards.ts';
 import { type Cell, DISTURBED, isDisturbed, type Results } from '../results.ts';
-import { WAY_TITLES } from '../services.ts';
+import { WAY_TITLES } from '../sites.ts';
 import { pathTitle, percent, quantity } from './figures.ts';
 
 export const titleOf = (results: Results, contender: string): string =>

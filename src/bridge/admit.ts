@@ -1,23 +1,25 @@
+import type { Address } from '../dataplane/config.ts';
 import { AntiSpoof, isPeer, type Locations } from '../fabric/locations.ts';
-import type { Networks } from '../fabric/networks.ts';
+import { isIpv4, type Networks } from '../fabric/networks.ts';
 import type { Burst } from '../packet/burst.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { ETHERNET_BYTES, EtherType, isReservedGroup, isValidSource, VLAN_BYTES } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
-import { Udp } from '../wire/udp.ts';
+import { Chain, IPV6_BYTES, Ipv6, isLaterFragment, walk } from '../wire/ipv6.ts';
+import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { judgeIpv6 } from './ipv6-guard.ts';
 
 /**
  * Admission: what a frame must satisfy before anything is learned from it (B1, B22, B24–B27). Sets
- * Flag.TO_GATEWAY. ARP claims are judged by neigh/guard.ts, which knows who owns an address.
- * Limits: the link-layer options of IPv6 neighbour discovery are not compared with the Ethernet source; underlay
- * addresses are IPv4 here, since pods have no IPv6 route to them.
+ * Flag.TO_GATEWAY. ARP and neighbour discovery are judged in neigh/, which knows who owns an address.
  */
 export class Admit {
   /** 1 for every UDP port that VXLAN uses, and the underlay addresses of all hosts (B26). */
   readonly vxlanPort = new Uint8Array(65536);
   private underlay4 = new Int32Array(0);
+  /** Four words each. */
+  private underlay6 = new Int32Array(0);
 
   constructor(
     private readonly packets: Packets,
@@ -25,9 +27,10 @@ export class Admit {
     private readonly locations: Locations,
   ) {}
 
-  /** @param addresses IPv4 underlay addresses of this host and of every peer. */
-  setUnderlay(addresses: Int32Array<ArrayBuffer>, ports: readonly number[]): void {
-    this.underlay4 = addresses;
+  /** @param addresses underlay addresses of this host and of every peer. */
+  setUnderlay(addresses: readonly Address[], ports: readonly number[]): void {
+    this.underlay4 = Int32Array.from(addresses.filter(isIpv4).map((a) => a[3]));
+    this.underlay6 = Int32Array.from(addresses.filter((a) => !isIpv4(a)).flat());
     this.vxlanPort.fill(0);
     for (const port of ports) this.vxlanPort[port] = 1;
   }
@@ -129,7 +132,9 @@ export class Admit {
       return this.isPriorityTagged(slot) ? Drop.PRIORITY_TAG : Drop.NONE;
     }
     if (type === EtherType.IPV4) return this.judgeIpv4(slot, l3, port, mode);
-    return type === EtherType.IPV6 ? judgeIpv6(packets.view, l3, port, mode, locations) : Drop.NONE;
+    if (type !== EtherType.IPV6) return Drop.NONE;
+    const reason = judgeIpv6(packets.view, l3, port, mode, locations);
+    return reason === Drop.NONE ? this.judgeUnderlay(slot) : reason;
   }
 
   /** Tag with VLAN 0: Linux takes the frame as untagged, so its IP and ARP would escape B24 and B25 (CVE-2021-27853). */
@@ -160,11 +165,31 @@ export class Admit {
     const { packets } = this;
     const { view } = packets;
     const ip = packets.l3[slot]!;
-    if (ip === 0 || packets.etherType[slot] !== EtherType.IPV4 || packets.protocol[slot] !== Protocol.UDP)
-      return Drop.NONE;
-    const udp = packets.l4[slot] !== 0 ? packets.l4[slot]! : this.firstFragment(slot, ip);
+    if (ip === 0 || packets.protocol[slot] !== Protocol.UDP) return Drop.NONE;
+    const is4 = packets.etherType[slot] === EtherType.IPV4;
+    let udp = packets.l4[slot]!;
+    if (udp === 0) udp = is4 ? this.firstFragment(slot, ip) : firstFragment6(view, ip);
     if (udp === 0 || this.vxlanPort[view.getUint16(udp + Udp.DESTINATION_PORT)] === 0) return Drop.NONE;
-    return this.underlay4.includes(view.getInt32(ip + Ipv4.DESTINATION)) ? Drop.UNDERLAY_ACCESS : Drop.NONE;
+    const isUnderlay = is4
+      ? this.underlay4.includes(view.getInt32(ip + Ipv4.DESTINATION))
+      : this.isUnderlay6(ip + Ipv6.DESTINATION);
+    return isUnderlay ? Drop.UNDERLAY_ACCESS : Drop.NONE;
+  }
+
+  private isUnderlay6(at: number): boolean {
+    const { underlay6 } = this;
+    const { view } = this.packets;
+    for (let i = 0; i < underlay6.length; i += 4) {
+      if (
+        underlay6[i + 3] === view.getInt32(at + 12) &&
+        underlay6[i + 2] === view.getInt32(at + 8) &&
+        underlay6[i + 1] === view.getInt32(at + 4) &&
+        underlay6[i] === view.getInt32(at)
+      ) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Offset of the UDP header in the first fragment of a datagram, 0 = none: fragments hide no ports. */
@@ -175,4 +200,13 @@ export class Admit {
     const hasPorts = view.getUint16(ip + Ipv4.TOTAL_LENGTH) >= header + 8;
     return protocol[slot] === Protocol.UDP && isFirst && hasPorts ? ip + header : 0;
   }
+}
+
+const chain = new Chain();
+
+/** The same in IPv6. */
+function firstFragment6(view: DataView, ip: number): number {
+  const end = ip + IPV6_BYTES + view.getUint16(ip + Ipv6.PAYLOAD_LENGTH);
+  if (!walk(view, ip, end, chain) || chain.protocol !== Protocol.UDP || chain.fragment === 0) return 0;
+  return isLaterFragment(view, chain.fragment) || chain.at + UDP_BYTES > end ? 0 : chain.at;
 }

@@ -9,6 +9,12 @@ import { LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
 /** Large allocations begin 16 bytes behind a page: from here on a line of the table is a line of the cache. */
 const FIRST_LINE = 48;
 
+/** Whoever counts flows. */
+export interface FlowEnds {
+  /** The flow with `counted` begins to close, or is forgotten; once per flow. */
+  ended(row: number): void;
+}
+
 /** Direction bit of a tuple id. */
 export const ORIGINAL = 0;
 export const REPLY = 1;
@@ -17,8 +23,9 @@ export const REPLY = 1;
  * Flow memory: each row is a translated connection, found by either of its two tuples.
  *
  *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
- *   row   state (TcpState | UdpState) · expires (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · snat: both ends change · packets and bytes of both directions
+ *   row   state (TcpState | UdpState) · expires, born (ms) · service · generation of the service · backend address and
+ *         port stand in the reply tuple · snat: both ends change · how, why: service/why.ts · packets and bytes of both
+ *         directions
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -42,9 +49,20 @@ export class Flows {
   service!: Int32Array;
   generation!: Int32Array;
   snat!: Uint8Array;
+  /** How the endpoint was chosen; for whoever opened the flow. */
+  how!: Uint8Array;
+  why!: Int32Array;
+  /** When it began, as `age` counts. */
+  private born!: Float64Array;
+  /** Not 0: `onEnd` wants to know of its end. */
+  counted!: Int32Array;
+  onEnd: FlowEnds | null = null;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
+  /** ms up to `swept`: `now` alone wraps after weeks. */
+  private elapsed = 0;
+  private swept = 0;
 
   constructor(
     public limit: number,
@@ -67,6 +85,10 @@ export class Flows {
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
       snat: new Uint8Array(capacity),
+      how: new Uint8Array(capacity),
+      why: new Int32Array(capacity),
+      born: new Float64Array(capacity),
+      counted: new Int32Array(capacity),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -76,7 +98,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, state: this.state, expires: this.expires };
-    const { service, generation, snat, traffic, lists } = this;
+    const { service, generation, snat, how, why, born, counted, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -95,6 +117,10 @@ export class Flows {
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
       this.snat[to] = snat[row]!;
+      this.how[to] = how[row]!;
+      this.why[to] = why[row]!;
+      this.born[to] = born[row]!;
+      this.counted[to] = counted[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
@@ -175,6 +201,8 @@ export class Flows {
     this.used[row] = 1;
     this.state[row] = state;
     this.expires[row] = (now + TIMEOUT_MS[state]!) | 0;
+    this.born[row] = this.elapsed + ((now - this.swept) >>> 0);
+    this.counted[row] = 0;
     for (let i = row * 4; i < row * 4 + 4; i++) this.traffic[i] = 0;
     this.lists.append(EVICTION_CLASS[state]!, row);
     this.count++;
@@ -190,6 +218,7 @@ export class Flows {
     if (before !== after) {
       this.lists.remove(before, row);
       this.lists.append(after, row);
+      if (after === EvictionClass.CLOSING_TCP) this.end(row);
     } else if (after !== EvictionClass.KEPT && expires !== this.expires[row]) {
       this.lists.refresh(after, row);
     }
@@ -198,6 +227,7 @@ export class Flows {
   }
 
   remove(row: number): void {
+    this.end(row);
     const original = this.tuple(row * 2);
     const reply = this.tuple(row * 2 + 1);
     this.index.remove(this.hash(original), row * 2);
@@ -206,6 +236,15 @@ export class Flows {
     this.used[row] = 0;
     this.rows.give(row);
     this.count--;
+  }
+
+  private end(row: number): void {
+    if (this.counted[row] !== 0) this.onEnd?.ended(row);
+  }
+
+  /** ms since the flow began. */
+  age(row: number, now: number): number {
+    return this.elapsed + ((now - this.swept) >>> 0) - this.born[row]!;
   }
 
   /** Word of a tuple's key. */
@@ -255,6 +294,8 @@ export class Flows {
 
   /** Removes expired flows among the next `budget` rows. */
   sweep(now: number, budget: number): void {
+    this.elapsed += (now - this.swept) >>> 0;
+    this.swept = now;
     const extent = this.rows.extent;
     for (let i = Math.min(budget, extent); i > 0; i--) {
       if (this.cursor >= extent) this.cursor = 0;

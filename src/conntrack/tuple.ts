@@ -49,10 +49,15 @@ export const enum End {
 
 /** Reads the tuple of a packet with a parsed IPv4 or IPv6 header and a TCP or UDP header into `into`. */
 export function readTuple(packets: Packets, slot: number, into: Int32Array): void {
+  into[Word.SCOPE] = (packets.network[slot]! << 8) | packets.protocol[slot]!;
+  into[Word.PORTS] = packets.view.getInt32(packets.l4[slot]!);
+  readAddresses(packets, slot, into);
+}
+
+/** The addresses alone. */
+export function readAddresses(packets: Packets, slot: number, into: Int32Array): void {
   const { view } = packets;
   const ip = packets.l3[slot]!;
-  into[Word.SCOPE] = (packets.network[slot]! << 8) | packets.protocol[slot]!;
-  into[Word.PORTS] = view.getInt32(packets.l4[slot]!);
   const isV4 = packets.etherType[slot] === EtherType.IPV4;
   for (let i = 0; i < 3; i++) {
     const mapped = i === 2 ? 0xffff : 0;

@@ -76,6 +76,7 @@ export function compile(
       addresses: tap.addresses.map(({ address }) => parseAddress(address).words),
       antiSpoof: port.spec.antiSpoof,
       mtu: tap.mtu,
+      ...(port.spec.netns === null && { isHost: true }),
     };
     return { config, tap };
   });
@@ -145,6 +146,7 @@ function networkConfig(
     innerVlan: vxlan.innerVlan,
     reservedBits: vxlan.reservedBits,
     dscp: vxlan.tos === 'inherit' ? INHERIT : vxlan.tos,
+    ...(network.spec.internal && { internal: true }),
   };
 }
 
@@ -185,14 +187,19 @@ function peerConfig(
   };
 }
 
-/** Prefix lengths from the subnet, the next hop of each family from the subnet of its first address. */
+/**
+ * Prefix lengths from the subnet, the next hop of each family from the subnet of its first address. The host has its own
+ * default route, and an internal network is none (N33).
+ */
 function tapOptions(
   port: Port,
   networks: ReadonlyMap<string, Network>,
   mtus: ReadonlyMap<string, number>,
 ): TapOptions {
   const { spec } = port;
-  const subnets = networks.get(spec.network)?.spec.subnets ?? [];
+  const network = networks.get(spec.network);
+  const subnets = network?.spec.subnets ?? [];
+  const wantsRoute = spec.defaultRoute && spec.netns !== null && network?.spec.internal === false;
   const subnetOf = (address: string) => {
     const { words } = parseAddress(address);
     return subnets.find(({ cidr }) => contains(parseCidr(cidr), words));
@@ -201,7 +208,7 @@ function tapOptions(
   const addresses = spec.addresses.map(({ address, prefix }) => {
     const subnet = subnetOf(address);
     const v6 = address.includes(':');
-    if (subnet !== undefined && spec.defaultRoute && !gateways.has(v6)) gateways.set(v6, subnet.gateway);
+    if (subnet !== undefined && wantsRoute && !gateways.has(v6)) gateways.set(v6, subnet.gateway);
     if (prefix !== 0) return { address, prefix };
     return { address, prefix: subnet === undefined ? (v6 ? 128 : 32) : parseCidr(subnet.cidr).prefix };
   });

@@ -1,4 +1,4 @@
-/** MAC addresses computed from names, so that no host needs to tell another. */
+/** MAC addresses and link names computed from names, so that no host needs to tell another. */
 import { createHash } from 'node:crypto';
 import { formatMac } from '../wire/address.ts';
 
@@ -18,6 +18,17 @@ export function gatewayMac(network: string, vni: number): string {
 /** MAC only this host uses in a network (A14). @param host canonical underlay address */
 export function routerMac(network: string, vni: number, host: string): string {
   return derivedMac('router', network, String(vni), host);
+}
+
+/** Bytes of a link's name less its zero. */
+const MOST_LINK_BYTES = 15;
+
+/** Default name of a network's TAP in the daemon's own namespace: tw-blue; a long name is cut and made unique. */
+export function hostInterface(network: string): string {
+  const whole = `tw-${network}`;
+  if (whole.length <= MOST_LINK_BYTES) return whole;
+  const digest = createHash('sha256').update(network).digest('hex').slice(0, 4);
+  return `${whole.slice(0, MOST_LINK_BYTES - 5)}-${digest}`;
 }
 
 /** 46 hashed bits as a locally administered unicast address. */

@@ -65,6 +65,12 @@ interface Envelope<K extends Kind, S> {
   readonly isPlain?: boolean;
 }
 
+/** Where a TCP port listens. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
 export interface HostSpec {
   readonly underlay: { readonly address: string; readonly address6?: string; readonly interface?: string };
   /** Name of this Node in Kubernetes; endpoints on it are local (S5). */
@@ -95,6 +101,9 @@ export interface HostSpec {
   readonly nat: { readonly ports: readonly [number, number]; readonly random: boolean };
   /** Bytes, seconds. */
   readonly fragments: { readonly maxBytes: number; readonly timeout: number };
+  /** Health of the proxy, and metrics, over HTTP; null = not served. */
+  readonly health: { readonly bind: Endpoint | null };
+  readonly metrics: { readonly bind: Endpoint | null };
 }
 
 /** The fields of a Kubernetes Node that Twill uses. */
@@ -134,6 +143,10 @@ export interface NetworkSpec {
     readonly arpSuppression: boolean;
     readonly reserved: 'drop' | 'forward';
   };
+  /** What leaves by the host port gets an address of the host's; `except`: not towards these CIDRs. */
+  readonly nat: { readonly masquerade: boolean; readonly except: readonly string[] };
+  /** Nothing leaves, no default route is given (N33). */
+  readonly internal: boolean;
 }
 
 export interface PeerSpec {

@@ -24,6 +24,7 @@ import { Counters } from '../telemetry/counters.ts';
 import { Api } from './api.ts';
 import { DataplaneProxy } from './dataplane-proxy.ts';
 import { openEcho } from './echo.ts';
+import { Health, type HealthFacts } from './health/health.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { Manager, Rejected } from './manager.ts';
 import { Supervisor } from './notify.ts';
@@ -98,6 +99,7 @@ class Daemon {
   #manager: Manager | undefined;
   #prober: Prober | undefined;
   #server: ControlServer | undefined;
+  #health: Health | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   /** Standard input can be read once. */
   #stdin: readonly Source[] = [];
@@ -174,15 +176,21 @@ class Daemon {
     });
     this.#prober = prober;
     if (this.#closing) return;
+    const health = new Health(this.#healthFacts(), this.#counters, this.#log);
+    this.#health = health;
     const manager = new Manager({
       kernel: this.#native,
       dataplane,
       log: this.#log,
       onChange: () => this.#onChange(),
+      observer: health.progress,
     });
     this.#manager = manager;
     const { warnings } = await manager.load(sources, parsed);
     for (const warning of warnings) this.#log.warn(warning);
+    if (this.#closing) return;
+    const unheard = await health.start();
+    if (unheard.length > 0) throw new Rejected(unheard.map(formatProblem));
     if (this.#closing) return;
     const views = new Views({
       manager,
@@ -282,6 +290,20 @@ class Daemon {
     for (const { name } of targets) this.#limitPath(name, this.#prober!.limit(name));
   }
 
+  #healthFacts(): HealthFacts {
+    return {
+      host: () => this.#manager?.of('Host')[0],
+      checks: () => [],
+      nodeAddresses: () => [],
+      isNodeEligible: () => true,
+      withoutLocalEndpoints: () => ({ internal: 0, external: 0 }),
+      locations: () => {
+        const { ports = [], peers = [] } = this.#manager?.generation ?? {};
+        return new Map([...ports.map(({ config }) => config), ...peers].map(({ id, name }) => [id, name]));
+      },
+    };
+  }
+
   #limitPath(peer: string, pathMtu: number | null): void {
     const generation = this.#manager?.generation;
     if (!generation || this.#signals > 0) return;
@@ -306,6 +328,7 @@ class Daemon {
     clearInterval(this.#sweeper);
     this.#prober?.close();
     await this.#server?.close();
+    await this.#health?.close();
     await this.#dataplane?.stop();
     if (code === CRASHED) this.#manager?.closeNow();
     else await this.#manager?.close();

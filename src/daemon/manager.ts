@@ -35,6 +35,7 @@ import type { Op, PeerConfig } from '../dataplane/config.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
 import { DeviceFailure, explain, preflight } from './failures.ts';
+import type { Observer } from './health/progress.ts';
 import { type OwnedReplacement, OwnedSet } from './owned.ts';
 
 /** Refused; nothing has changed. */
@@ -58,6 +59,7 @@ export interface ManagerOptions {
   readonly log: Logger;
   /** After every swap of more than services. */
   readonly onChange?: () => void;
+  readonly observer?: Observer;
 }
 
 export class Manager {
@@ -69,6 +71,8 @@ export class Manager {
   readonly #set = new OwnedSet();
   readonly #services = new ServiceBook();
   #generation: Generation | null = null;
+  /** What the transaction under way has brought. */
+  #changed: readonly Resource[] = [];
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: ManagerOptions) {
@@ -107,7 +111,7 @@ export class Manager {
 
   /** Resources over the socket. @throws Rejected */
   apply(sources: readonly Source[], dryRun = false): Promise<ApplyResponse> {
-    return this.#enqueue(() => {
+    return this.#observe(!dryRun, () => {
       const { single, problems, warnings } = parse(sources);
       return this.#transact(this.#set.applied(single), problems, warnings, dryRun);
     });
@@ -115,7 +119,7 @@ export class Manager {
 
   /** The texts of the command line's files, the first time or again. @throws Rejected */
   load(sources: readonly Source[], parsed?: Parsed): Promise<ApplyResponse> {
-    return this.#enqueue(() => {
+    return this.#observe(true, () => {
       const { single, problems, warnings } = parse(sources, parsed);
       return this.#transact(this.#set.files(single), problems, warnings);
     });
@@ -123,7 +127,7 @@ export class Manager {
 
   /** @throws Rejected: 404 when there is none, 422 when others need it */
   remove(kind: Kind, namespace: string, name: string): Promise<ApplyResponse> {
-    return this.#enqueue(() => {
+    return this.#observe(true, () => {
       const before = this.#set.get(kind, namespace, name);
       if (!before) {
         throw new Rejected([`no ${kind} ${namespace === '' ? '' : `${namespace}/`}${name}`], 404);
@@ -187,6 +191,22 @@ export class Manager {
     this.#options.log.warn({ port: name, netns }, 'port gone: its namespace or device vanished');
   }
 
+  /** Work that changes the set, and who is told of it. */
+  #observe(isChange: boolean, work: () => Promise<ApplyResponse>): Promise<ApplyResponse> {
+    const { observer } = this.#options;
+    if (!isChange || !observer) return this.#enqueue(work);
+    observer.queued();
+    return this.#enqueue(async () => {
+      const begun = performance.now();
+      this.#changed = [];
+      try {
+        return await work();
+      } finally {
+        observer.finished((performance.now() - begun) / 1000, this.#changed);
+      }
+    });
+  }
+
   #enqueue<T>(work: () => Promise<T> | T): Promise<T> {
     const done = this.#queue.then(work);
     this.#queue = done.catch(() => {});
@@ -231,6 +251,9 @@ export class Manager {
     }
     this.#set.commit(replacements);
     staged.commit();
+    this.#changed = replacements.flatMap(({ after }, i) =>
+      after && changes[i]!.action !== 'unchanged' ? [after] : [],
+    );
     this.#generation = generation;
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);

@@ -44,6 +44,8 @@ export interface NetworkConfig {
   readonly reservedBits: 'ignore' | 'strict';
   /** DSCP for outer headers (0–63), or -1 = inherit from the inner packet. */
   readonly dscp: number;
+  /** Nothing leaves by a host port (N33); absent: false. */
+  readonly internal?: boolean;
 }
 
 export interface PortConfig {
@@ -57,6 +59,8 @@ export interface PortConfig {
   readonly addresses: readonly Address[];
   readonly antiSpoof: 'strict' | 'mac' | 'off';
   readonly mtu: number;
+  /** Lies in the daemon's own namespace: the network's way out, and the host's way in. At most one per network; absent: false. */
+  readonly isHost?: boolean;
 }
 
 export interface PeerMembership {

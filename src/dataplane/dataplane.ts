@@ -2,7 +2,6 @@ import { FdbKind } from '../bridge/fdb.ts';
 import type { Card } from '../card/card.ts';
 import { Control } from '../card/layout.ts';
 import { Word } from '../conntrack/tuple.ts';
-import { isIpv4 } from '../fabric/networks.ts';
 import { NeighborSource } from '../neigh/neighbors.ts';
 import { RecordWriter, recordEnd, type ServiceBatch } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
@@ -53,7 +52,8 @@ export class Dataplane {
     isFast?: boolean,
   ) {
     this.pipeline = new Pipeline(card, counters, seed, maxAffinities, isFast);
-    this.stale = new Stale(this.pipeline.flows, this.pipeline.services, this.pipeline.affinities);
+    const { flows, services, affinities, judge } = this.pipeline;
+    this.stale = new Stale(flows, services, affinities, judge);
   }
 
   get now(): number {
@@ -90,9 +90,9 @@ export class Dataplane {
   }
 
   /** Removals come last: an address that moves from one service to another is never nobody's. */
-  private *updateServices({ records, count, removed, ids }: ServiceBatch): Generator<void> {
+  private *updateServices({ records, count, removed, ids, frontends }: ServiceBatch): Generator<void> {
     const { services } = this.pipeline;
-    yield* services.grow(ids);
+    yield* services.grow(ids, frontends);
     this.stale.begin();
     let allowed = FIRST_WORDS;
     let budget = allowed;
@@ -119,6 +119,7 @@ export class Dataplane {
     switch (op.op) {
       case 'host':
         this.host = op.host;
+        this.pipeline.hostRules.set(op.host);
         if (op.host.maxFlows !== this.pipeline.flows.limit) this.pipeline.flows.resize(op.host.maxFlows);
         break;
       case 'network':
@@ -160,10 +161,7 @@ export class Dataplane {
       ...this.host.underlayAddresses,
       ...[...this.peers.values()].flatMap((peer) => peer.addresses),
     ];
-    pipeline.admit.setUnderlay(
-      Int32Array.from(underlay.filter(isIpv4).map((a) => a[3])),
-      this.host.vxlanPorts,
-    );
+    pipeline.admit.setUnderlay(underlay, this.host.vxlanPorts);
   }
 
   private setNetwork(config: NetworkConfig): void {
@@ -195,6 +193,7 @@ export class Dataplane {
     else this.counters.clear(config.id);
     this.ports.set(config.id, config);
     pipeline.locations.setPort(config);
+    if (config.isHost === true) pipeline.networks.setHostPort(config);
     pipeline.portOfDevice[config.device] = config.id;
     const fdb = pipeline.bridge.fdbs[config.network]!;
     fdb.setStatic(config.mac.hi, config.mac.lo, config.id, FdbKind.LOCAL);
@@ -207,14 +206,14 @@ export class Dataplane {
         NeighborSource.PORT,
       );
       if (row >= 0) pipeline.resolver.release(row);
-      if (isIpv4(address))
-        pipeline.announcer.announce(config.network, config.mac.hi, config.mac.lo, address[3], now);
+      pipeline.announcer.announce(config.network, config.mac.hi, config.mac.lo, address, now);
     }
   }
 
   private unlinkPort(config: PortConfig, flush: boolean): void {
-    const { bridge, neighbors, portOfDevice, announcer } = this.pipeline;
+    const { bridge, networks, neighbors, portOfDevice, announcer } = this.pipeline;
     const fdb = bridge.fdbs[config.network]!;
+    networks.removeHostPort(config);
     fdb.removeStatic(config.mac.hi, config.mac.lo, config.id);
     if (flush) fdb.flush(config.id);
     const { hi, lo } = config.mac;

@@ -4,6 +4,7 @@ import { UdpState } from '../conntrack/timeouts.ts';
 import { Word } from '../conntrack/tuple.ts';
 import { isPeer } from '../fabric/locations.ts';
 import { NeighborSource, NeighborState } from '../neigh/neighbors.ts';
+import { NO_SERVICE } from '../service/open.ts';
 import { BACKEND_WORDS } from '../service/record.ts';
 import { formatAddress, formatMac } from '../wire/address.ts';
 import { Protocol } from '../wire/ipv4.ts';
@@ -118,10 +119,15 @@ function* dumpFlows({ pipeline, now }: Dataplane): Generator<FlowRow> {
       network: networks.names[scope >>> 8]!,
       protocol: (scope & 0xff) === Protocol.TCP ? 'tcp' : 'udp',
       client: end(original, Word.SOURCE_HIGH, Word.SOURCE, ports >>> 16),
-      service: flows.generation[row] === services.generation[service] ? services.name(service) : '(removed)',
+      service:
+        service === NO_SERVICE
+          ? '(direct)'
+          : flows.generation[row] === services.generation[service]
+            ? services.name(service)
+            : '(removed)',
       vip: end(original, Word.DESTINATION_HIGH, Word.DESTINATION, ports & 0xffff),
       backend: end(original + 1, Word.SOURCE_HIGH, Word.SOURCE, replyPorts >>> 16),
-      hairpin: flows.snat[row] === 1,
+      hairpin: flows.word(original, Word.SOURCE) === flows.word(original + 1, Word.SOURCE),
       state:
         state === UdpState.UNREPLIED
           ? 'unreplied'

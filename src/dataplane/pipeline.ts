@@ -16,6 +16,8 @@ import { Router } from '../gateway/router.ts';
 import { Announcer } from '../neigh/announce.ts';
 import { ArpResponder } from '../neigh/arp.ts';
 import { ArpGuard } from '../neigh/guard.ts';
+import { NdResponder } from '../neigh/nd.ts';
+import { NdGuard } from '../neigh/nd-guard.ts';
 import { Neighbors } from '../neigh/neighbors.ts';
 import { Resolver } from '../neigh/resolver.ts';
 import { Decap } from '../overlay/decap.ts';
@@ -31,9 +33,13 @@ import { Packets } from '../packet/packets.ts';
 import { parse } from '../packet/parse.ts';
 import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
+import { Chooser } from '../service/choice/chooser.ts';
+import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
 import { Services } from '../service/services.ts';
+import { SourceNat } from '../service/snat.ts';
 import { Translate } from '../service/translate.ts';
+import { Judge } from '../service/verdict.ts';
 import { Epochs } from '../table/epochs.ts';
 import { type Counters, GATEWAY, Global } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
@@ -63,6 +69,8 @@ export class Pipeline {
   readonly flows: Flows;
   readonly services: Services;
   readonly affinities: Affinities;
+  readonly hostRules = new HostRules();
+  readonly judge: Judge;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
   readonly admit: Admit;
@@ -85,6 +93,8 @@ export class Pipeline {
   private readonly inner: Inner;
   private readonly guard: ArpGuard;
   private readonly arp: ArpResponder;
+  private readonly ndGuard: NdGuard;
+  private readonly nd: NdResponder;
   private readonly router: Router;
   private readonly translate: Translate;
   private readonly forward: Forward;
@@ -122,26 +132,25 @@ export class Pipeline {
     this.inner = new Inner(packets, networks);
     this.admit = new Admit(packets, networks, locations);
     this.guard = new ArpGuard(packets, networks, locations, this.neighbors);
+    this.ndGuard = new NdGuard(packets, networks, locations, this.neighbors);
     this.learn = new Learn(packets, this.bridge);
-    this.arp = new ArpResponder(
-      packets,
-      networks,
-      this.neighbors,
-      this.resolver,
-      this.originator,
-      this.bridge,
-    );
+    const { neighbors, resolver, originator, bridge } = this;
+    this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
+    this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
+    this.judge = new Judge(packets, networks, locations, this.services, this.hostRules);
     const tracker = new Tracker(packets, this.flows);
     const opener = new Opener(
       packets,
-      networks,
       this.flows,
       tracker,
       this.services,
       this.affinities,
+      this.judge,
+      new Chooser(this.services),
+      new SourceNat(networks, locations, this.flows, this.hostRules, seed),
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.services, opener);
+    this.translate = new Translate(packets, this.flows, tracker, this.judge, opener, this.originator);
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);
@@ -175,7 +184,7 @@ export class Pipeline {
       packets,
       networks,
       this.flows,
-      this.services,
+      this.judge,
       paths,
       hops,
       epochs,
@@ -245,8 +254,10 @@ export class Pipeline {
     if (tunnel.count > 0) this.inner.run(burst);
     this.admit.run(burst);
     if (burst.arps > 0) this.guard.run(burst);
+    if (burst.discoveries > 0) this.ndGuard.run(burst);
     this.learn.run(burst, now);
     if (burst.arps > 0) this.arp.run(burst, now);
+    if (burst.discoveries > 0) this.nd.run(burst, now);
     if (burst.toGateway > 0) this.router.receive(burst, now);
     this.translate.run(burst, now);
     if (burst.toGateway > 0) this.router.route(burst, now);

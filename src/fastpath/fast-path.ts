@@ -6,7 +6,7 @@ import { LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import type { Runs } from '../packet/runs.ts';
-import type { Services } from '../service/services.ts';
+import type { Judge } from '../service/verdict.ts';
 import type { Epochs } from '../table/epochs.ts';
 import { Hasher } from '../table/hash.ts';
 import { FIRST_PEER, GATEWAY } from '../telemetry/counters.ts';
@@ -35,6 +35,9 @@ const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
 
 /** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
 const update = (field: number, delta: number): number => ~fold((~field & 0xffff) + delta) & 0xffff;
+
+/** Ports of the opposite direction. */
+const swap = (ports: number): number => (ports << 16) | (ports >>> 16);
 
 export interface FastPath {
   /** To be called when networks, ports or peers changed. */
@@ -66,7 +69,7 @@ export function createFastPath(
   packets: Packets,
   networks: Networks,
   flows: Flows,
-  services: Services,
+  judge: Judge,
   paths: Paths,
   hops: NextHops,
   epochs: Epochs,
@@ -185,6 +188,13 @@ export function createFastPath(
           id = isMixed ? likely[i]! : -1;
           if (id < 0 || !isTuple(id, scope, ports, source, destination))
             id = flows.find4(scope, ports, source, destination);
+          // Its answers might be taken for those of a service: service/open.ts gives it another port.
+          if (
+            id < 0 &&
+            protocol === Protocol.UDP &&
+            flows.find4(scope, swap(ports), destination, source) >= 0
+          )
+            break;
           lookups++;
           lastPorts = ports;
           lastSource = source;
@@ -212,7 +222,7 @@ export function createFastPath(
         const destination = view.getInt32(at + IP + Ipv4.DESTINATION);
         const isToBackend = id >= 0 && (id & 1) === ORIGINAL;
         const next = isToBackend ? lines[id * LINE_WORDS + Line.ADDRESS]! : destination;
-        if (id < 0 && services.isVip4(destination)) break;
+        if (id < 0 && judge.isConcerned4(destination)) break;
         if (
           hop[h + Hop.ADDRESS] !== next ||
           hop[h + Hop.NETWORK] !== network ||
@@ -224,6 +234,8 @@ export function createFastPath(
         if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
         to = hop[h + Hop.TO]!;
         if (packet > hop[h + Hop.MTU]! || (role === Role.TUNNEL && to >= FIRST_PEER)) break; // B20, V31
+        const isStrange = path[p + Path.FROM] === to || (role === Role.TUNNEL && id < 0);
+        if (hop[h + Hop.IS_OUT] !== 0 && isStrange) break; // A4
         txDevice[tx] = hop[h + Hop.DEVICE]!;
         if (id >= 0) translate(slot, at, size, id, now);
         route(w, h);

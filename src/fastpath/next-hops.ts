@@ -30,6 +30,8 @@ export const enum Hop {
   NEIGHBOR_ROW = 11,
   TARGET_ROW = 12,
   SEEN = 13,
+  /** 1: by the network's host port, to what is not on-link; not every packet may. */
+  IS_OUT = 14,
 }
 
 const WAYS = 4;
@@ -98,8 +100,9 @@ export class NextHops {
 
   private derive(row: number, network: number, address: number): boolean {
     const { rows, networks, locations, neighbors } = this;
-    if (networks.isGateway4(network, address) || !this.router.isOnLink(network, address)) return false;
-    const neighbor = neighbors.find4(network, address);
+    const next = networks.isGateway4(network, address) ? 0 : this.router.nextHop(network, address);
+    if (next === 0) return false;
+    const neighbor = neighbors.find4(network, next);
     if (neighbor < 0 || neighbors.state[neighbor] === NeighborState.INCOMPLETE) return false;
     const hi = neighbors.hi[neighbor]!;
     const lo = neighbors.lo[neighbor]!;
@@ -121,6 +124,7 @@ export class NextHops {
     for (let i = 0; i < 4; i++) rows[row + Hop.W0 + i] = this.header.getInt32(i * 4, true);
     rows[row + Hop.NEIGHBOR_ROW] = neighbor;
     rows[row + Hop.TARGET_ROW] = target;
+    rows[row + Hop.IS_OUT] = next === address ? 0 : 1;
     return true;
   }
 }

@@ -13,7 +13,7 @@ import { UDP_BYTES } from '../wire/udp.ts';
 
 /**
  * Takes copies off the egress list that are larger than their egress takes (B20, V17) and tells the sender of a
- * don't-fragment packet the size that fits (N34). A super-frame is judged by its segments.
+ * don't-fragment packet, as every IPv6 packet is one, the size that fits (N34). A super-frame is judged by its segments.
  * Limits: routed packets without DF are dropped, not fragmented.
  */
 export class Fit {
@@ -83,8 +83,9 @@ export class Fit {
    */
   private shrink(slot: number, size: number, most: number): number {
     const { packets } = this;
-    const gsoSize = packets.gsoSize[slot]! - (size - most);
+    const gsoSize = most - this.headers(slot);
     if ((packets.flags[slot]! & Flag.SIZE_UNKNOWN) === 0 || gsoSize <= 0) return size;
+    packets.gsoType[slot] = packets.etherType[slot] === EtherType.IPV4 ? Gso.TCPV4 : Gso.TCPV6;
     packets.gsoSize[slot] = gsoSize;
     return most;
   }
@@ -93,12 +94,21 @@ export class Fit {
   private size(slot: number): number {
     const { packets } = this;
     const gsoSize = packets.gsoSize[slot]!;
-    const outside = ETHERNET_BYTES + ((packets.flags[slot]! & Flag.TAGGED) !== 0 ? VLAN_BYTES : 0);
-    if (gsoSize === 0) return packets.length[slot]! - outside;
+    return gsoSize === 0 ? packets.length[slot]! - this.outside(slot) : this.headers(slot) + gsoSize;
+  }
+
+  /** Bytes in front of the packet. */
+  private outside(slot: number): number {
+    return ETHERNET_BYTES + ((this.packets.flags[slot]! & Flag.TAGGED) !== 0 ? VLAN_BYTES : 0);
+  }
+
+  /** Bytes of a super-frame's headers that every segment has behind Ethernet's. */
+  private headers(slot: number): number {
+    const { packets } = this;
     const l4 = packets.start[slot]! + packets.csumStart[slot]!;
     const isUdp = (packets.gsoType[slot]! & ~Gso.ECN) === Gso.UDP_L4;
     const header = isUdp ? UDP_BYTES : (packets.view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2;
-    return packets.csumStart[slot]! - outside + header + gsoSize;
+    return packets.csumStart[slot]! - this.outside(slot) + header;
   }
 
   /** Largest packet of a network that a location takes. */
@@ -112,7 +122,9 @@ export class Fit {
   private isUnfragmentable(slot: number): boolean {
     const { packets } = this;
     const ip = packets.l3[slot]!;
-    if (ip === 0 || packets.etherType[slot] !== EtherType.IPV4) return false;
+    if (ip === 0) return false;
+    if (packets.etherType[slot] === EtherType.IPV6) return true;
+    if (packets.etherType[slot] !== EtherType.IPV4) return false;
     return (packets.view.getUint16(ip + Ipv4.FRAGMENT) & DONT_FRAGMENT) !== 0;
   }
 }

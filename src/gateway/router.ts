@@ -11,18 +11,21 @@ import { deltaHalf, updateField } from '../wire/checksum.ts';
 import { EtherType, writeMac } from '../wire/ethernet.ts';
 import { Icmp, Unreachable } from '../wire/icmp.ts';
 import { decrementTtl, Ipv4, Protocol } from '../wire/ipv4.ts';
+import { readdress } from './readdress.ts';
+import { Router6 } from './router6.ts';
 
 /**
- * The network's gateway: what is addressed to the gateway or router MAC ends here or is routed within the
- * network's own subnets (N7, N8, N11). `receive` runs before translation, on packets as their senders know
- * them; `route` after it.
- * Limits: IPv4 only; echo requests in fragments are not answered.
+ * The network's gateway: what is addressed to the gateway or router MAC ends here, is routed within the network's own
+ * subnets (N7, N8, N11), or leaves by its host port, where the host's kernel routes on. `receive` runs before
+ * translation, on packets as their senders know them; `route` after it.
+ * IPv6 is router6.ts. Limits: echo requests in fragments are not answered.
  */
 export class Router {
   /** The previous packet's next hop, true within one call of `route`: a burst often has one destination. */
   private lastNetwork = -1;
   private lastAddress = 0;
   private lastRow = -1;
+  readonly six: Router6;
 
   constructor(
     private readonly packets: Packets,
@@ -31,7 +34,9 @@ export class Router {
     private readonly resolver: Resolver,
     private readonly originator: Originator,
     private readonly egress: Egress,
-  ) {}
+  ) {
+    this.six = new Router6(packets, networks, neighbors, resolver, originator, egress);
+  }
 
   /** Answers echo requests to the gateway address and ends what cannot be routed. */
   receive(burst: Burst, now: number): void {
@@ -49,6 +54,7 @@ export class Router {
   route(burst: Burst, now: number): void {
     const { packets } = this;
     this.lastNetwork = -1;
+    this.six.forget();
     const { slots } = burst;
     let kept = 0;
     for (let i = 0; i < burst.count; i++) {
@@ -64,13 +70,14 @@ export class Router {
     burst.count = 0;
     for (let i = 0; i < resumed.count; i++) {
       const slot = resumed.slots[i]!;
-      const address = this.packets.view.getInt32(this.packets.l3[slot]! + Ipv4.DESTINATION);
-      const row = this.neighbors.find4(this.packets.network[slot]!, address);
+      const is6 = this.packets.etherType[slot] === EtherType.IPV6;
+      const row = is6 ? this.six.neighborOf(slot) : this.neighborOf(slot);
       if (row < 0) {
         this.packets.drop(slot, Drop.NEIGHBOR_FAILED);
         continue;
       }
-      this.address(slot, row);
+      if (is6) this.six.sendTo(slot, row);
+      else this.sendTo(slot, row);
       burst.push(slot);
     }
     resumed.count = 0;
@@ -80,6 +87,7 @@ export class Router {
   private accept(slot: number, now: number): boolean {
     const { packets } = this;
     const { view } = packets;
+    if (packets.etherType[slot] === EtherType.IPV6) return this.six.accept(slot, now);
     if (packets.etherType[slot] !== EtherType.IPV4) {
       packets.drop(slot, Drop.GATEWAY_UNHANDLED);
       return false;
@@ -110,12 +118,13 @@ export class Router {
 
   private routeOne(slot: number, now: number): boolean {
     const { packets, networks } = this;
+    if (packets.etherType[slot] === EtherType.IPV6) return this.six.routeOne(slot, now);
     const { view } = packets;
     const ip = packets.l3[slot]!;
     const network = packets.network[slot]!;
     const destination = view.getInt32(ip + Ipv4.DESTINATION);
     if (destination === this.lastAddress && network === this.lastNetwork) {
-      this.address(slot, this.lastRow);
+      this.sendTo(slot, this.lastRow);
       return true;
     }
     if (networks.isGateway4(network, destination)) {
@@ -125,39 +134,57 @@ export class Router {
       packets.drop(slot, Drop.GATEWAY_UNHANDLED);
       return false;
     }
-    if (!this.isOnLink(network, destination)) {
+    const hop = this.nextHop(network, destination);
+    if (hop === 0 || (hop !== destination && !this.mayLeave(slot, network))) {
       this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
       packets.drop(slot, Drop.NO_ROUTE);
       return false;
     }
-    const row = this.resolver.resolve(slot, destination, now);
-    // Resolving may reuse rows, so only its own answer is remembered.
-    this.lastNetwork = row < 0 ? -1 : network;
+    const row = this.resolver.resolve4(slot, hop, now);
+    // Resolving may reuse rows, so only its own answer is remembered; who may leave depends on more than the address.
+    this.lastNetwork = row < 0 || hop !== destination ? -1 : network;
     this.lastAddress = destination;
     this.lastRow = row;
     if (row < 0) return false;
-    this.address(slot, row);
+    this.sendTo(slot, row);
     return true;
   }
 
-  /** May it be a station's address? Network and directed-broadcast addresses are nobody's. */
-  isOnLink(network: number, address: number): boolean {
-    const subnet = this.networks.subnet4(network, address);
-    const rows = this.networks.subnets4[network]!;
-    return subnet >= 0 && address !== rows[subnet] && address !== rows[subnet + 3];
+  /**
+   * Next hop towards an IPv4 address: itself in the network's subnets, elsewhere the host port; 0 = there is none.
+   * Network and directed-broadcast addresses are nobody's.
+   */
+  nextHop(network: number, address: number): number {
+    const { networks } = this;
+    const subnet = networks.subnet4(network, address);
+    if (subnet < 0)
+      return networks.internal[network] === 1 || !isRoutable(address) ? 0 : networks.hostAddress4[network]!;
+    const rows = networks.subnets4[network]!;
+    return address === rows[subnet] || address === rows[subnet + 3] ? 0 : address;
   }
 
-  /** New Ethernet header towards a neighbour. The source is the router MAC until the egress is known (A14). */
-  private address(slot: number, row: number): void {
-    const { packets, networks, neighbors } = this;
-    const network = packets.network[slot]!;
-    const start = packets.start[slot]!;
-    packets.dstHi[slot] = neighbors.hi[row]!;
-    packets.dstLo[slot] = neighbors.lo[row]!;
-    packets.flags[slot] = (packets.flags[slot]! & ~Flag.TO_GATEWAY) | Flag.ROUTED;
+  /**
+   * May it leave by the host port? What this host translated may; else not what came from there, and nothing that came
+   * through a tunnel: each host is its own pods' way out (A4).
+   */
+  private mayLeave(slot: number, network: number): boolean {
+    const { packets, networks } = this;
+    const flags = packets.flags[slot]!;
+    if ((flags & Flag.TRANSLATED) !== 0) return true;
+    return (flags & Flag.TUNNEL) === 0 && packets.source[slot] !== networks.hostPort[network];
+  }
+
+  private neighborOf(slot: number): number {
+    const { view, l3, network } = this.packets;
+    const hop = this.nextHop(network[slot]!, view.getInt32(l3[slot]! + Ipv4.DESTINATION));
+    return this.neighbors.find4(network[slot]!, hop);
+  }
+
+  /** To a neighbour, one hop further (N7). */
+  private sendTo(slot: number, row: number): void {
+    const { packets } = this;
     decrementTtl(packets.view, packets.l3[slot]!);
-    writeMac(packets.view, start, neighbors.hi[row]!, neighbors.lo[row]!);
-    writeMac(packets.view, start + 6, networks.routerHi[network]!, networks.routerLo[network]!);
+    readdress(packets, this.networks, this.neighbors, slot, row);
   }
 
   /** Turns an echo request into its reply, in place, back to where it came from. */
@@ -183,4 +210,10 @@ export class Router {
     packets.flags[slot]! &= ~Flag.TO_GATEWAY;
     this.egress.push(slot, from);
   }
+}
+
+/** Neither "this network", loopback, multicast nor reserved (RFC 1122 §3.2.1.3). */
+function isRoutable(address: number): boolean {
+  const first = address >>> 24;
+  return first !== 0 && first !== 127 && first < 224;
 }

@@ -1,16 +1,21 @@
+import type { Address } from '../dataplane/config.ts';
+import { isIpv4 } from '../fabric/networks.ts';
 import type { Originator } from '../packet/originate.ts';
 import { ARP_REQUEST } from '../wire/arp.ts';
 
 const ANNOUNCEMENTS = 3;
 const INTERVAL_MS = 1000;
 const MAX_PENDING = 4096;
-const ROW = 6;
+const ROW = 9;
 /** Well below what the egress list leaves to floods (bridge/forward.ts). */
 const COPIES_PER_TURN = 1024;
 
-/** Gratuitous ARP after an attach (A15): three per address, a second apart, from the port's own MAC (K8). */
+/**
+ * Gratuitous ARP and unsolicited advertisements after an attach (A15): three per address, a second apart, from the
+ * port's own MAC (K8, K9).
+ */
 export class Announcer {
-  /** Rows of 6 words: network, MAC hi, MAC lo, address, times left, ms of the next one. */
+  /** Rows of 9 words: network, MAC hi, MAC lo, address 0–3, times left, ms of the next one. */
   private readonly rows = new Int32Array(MAX_PENDING * ROW);
   private count = 0;
   private cursor = 0;
@@ -18,10 +23,10 @@ export class Announcer {
 
   constructor(private readonly originator: Originator) {}
 
-  /** Announces an IPv4 address from the next turn on; beyond MAX_PENDING at once it is left to ordinary ARP. */
-  announce(network: number, hi: number, lo: number, address: number, now: number): void {
+  /** Announces an address from the next turn on; beyond MAX_PENDING at once it is left to ordinary questions. */
+  announce(network: number, hi: number, lo: number, address: Address, now: number): void {
     if (this.count >= MAX_PENDING) return;
-    this.rows.set([network, hi, lo, address, ANNOUNCEMENTS, now], this.count * ROW);
+    this.rows.set([network, hi, lo, ...address, ANNOUNCEMENTS, now], this.count * ROW);
     this.count++;
   }
 
@@ -49,15 +54,15 @@ export class Announcer {
     for (let left = this.count; left > 0; left--) {
       if (--this.cursor < 0) this.cursor = this.count - 1;
       const row = this.cursor * ROW;
-      if (((now - rows[row + 5]!) | 0) < 0) continue;
+      if (((now - rows[row + 8]!) | 0) < 0) continue;
       if (room-- === 0 || !this.say(row)) {
         this.behind = true;
         this.cursor++;
         return;
       }
-      rows[row + 4]!--;
-      rows[row + 5] = (now + INTERVAL_MS) | 0;
-      if (rows[row + 4] === 0) this.remove(this.cursor);
+      rows[row + 7]!--;
+      rows[row + 8] = (now + INTERVAL_MS) | 0;
+      if (rows[row + 7] === 0) this.remove(this.cursor);
     }
   }
 
@@ -65,8 +70,10 @@ export class Announcer {
     const { rows } = this;
     const hi = rows[row + 1]!;
     const lo = rows[row + 2]!;
-    const address = rows[row + 3]!;
-    return this.originator.arp(rows[row]!, -1, ARP_REQUEST, 0xffff, -1, hi, lo, address, 0, 0, address);
+    const [w0, w1, w2, w3] = [rows[row + 3]!, rows[row + 4]!, rows[row + 5]!, rows[row + 6]!];
+    const { originator } = this;
+    if (!isIpv4([w0, w1, w2, w3])) return originator.six.announce(rows[row]!, hi, lo, w0, w1, w2, w3);
+    return originator.arp(rows[row]!, -1, ARP_REQUEST, 0xffff, -1, hi, lo, w3, 0, 0, w3);
   }
 
   private remove(i: number): void {

@@ -92,6 +92,12 @@ export class Neighbors {
     return this.keys[row * 5 + 1 + word]!;
   }
 
+  /** Is a row's address an IPv4 one? */
+  is4(row: number): boolean {
+    const key = row * 5 + 1;
+    return this.keys[key + 2] === 0xffff && this.keys[key] === 0 && this.keys[key + 1] === 0;
+  }
+
   find4(network: number, address: number): number {
     return this.find(network, 0, 0, 0xffff, address);
   }
@@ -117,9 +123,23 @@ export class Neighbors {
     }
   }
 
-  /** A binding seen on the wire (A11). @returns the row when packets wait there for its MAC, else −1. */
   learn4(network: number, address: number, hi: number, lo: number, now: number, mayCreate: boolean): number {
-    let row = this.find4(network, address);
+    return this.learn(network, 0, 0, 0xffff, address, hi, lo, now, mayCreate);
+  }
+
+  /** A binding seen on the wire (A11). @returns the row when packets wait there for its MAC, else −1. */
+  learn(
+    network: number,
+    w0: number,
+    w1: number,
+    w2: number,
+    w3: number,
+    hi: number,
+    lo: number,
+    now: number,
+    mayCreate: boolean,
+  ): number {
+    let row = this.find(network, w0, w1, w2, w3);
     if (row >= 0 && this.state[row] === NeighborState.PERMANENT) {
       if (this.hi[row] !== hi || this.lo[row] !== lo) this.conflicts++;
       return -1;
@@ -127,7 +147,7 @@ export class Neighbors {
     if (row >= 0) this.unlink(row);
     else if (!mayCreate) return -1;
     if (this.learnedCount >= MAX_LEARNED) this.erase(this.learned.head[busiest(this.learned)]!);
-    if (row < 0) row = this.insert(network, 0, 0, 0xffff, address);
+    if (row < 0) row = this.insert(network, w0, w1, w2, w3);
     if (row < 0) return -1;
     if (this.hi[row] !== hi || this.lo[row] !== lo) this.epochs.bump(network);
     this.hi[row] = hi;
@@ -184,8 +204,8 @@ export class Neighbors {
   }
 
   /** A row that is about to be asked for the first time; there is room once `askVictim` says −1. */
-  startAsking(network: number, address: number, now: number): number {
-    const row = this.insert(network, 0, 0, 0xffff, address);
+  startAsking(network: number, w0: number, w1: number, w2: number, w3: number, now: number): number {
+    const row = this.insert(network, w0, w1, w2, w3);
     if (row < 0) return -1;
     this.source[row] = NeighborSource.LEARNED;
     this.state[row] = NeighborState.INCOMPLETE;

@@ -18,8 +18,8 @@ const RETRIES_PER_TURN = 64;
 /**
  * Finds next-hop MACs for the router: from the table, or by asking while the packet waits.
  *
- * Requests carry the host's router MAC and sender 0.0.0.0 (A14): a reply to the anycast gateway MAC would end
- * at the answerer's own host, and a sender address would poison the caches of pods.
+ * Requests carry the host's router MAC and sender 0.0.0.0 (A14), in IPv6 its link-local address: a reply to the anycast
+ * gateway MAC would end at the answerer's own host, and the gateway as sender would poison the caches of pods.
  */
 export class Resolver {
   /** Packets whose neighbour has become known, to be finished by the router. */
@@ -32,11 +32,16 @@ export class Resolver {
     private readonly originator: Originator,
   ) {}
 
+  /** As `resolve`, for an IPv4 address. */
+  resolve4(slot: number, address: number, now: number): number {
+    return this.resolve(slot, 0, 0, 0xffff, address, now);
+  }
+
   /** @returns a row of `neighbors` whose MAC may be used now, or −1: the packet waits or was dropped. */
-  resolve(slot: number, address: number, now: number): number {
+  resolve(slot: number, w0: number, w1: number, w2: number, w3: number, now: number): number {
     const { neighbors } = this;
     const network = this.packets.network[slot]!;
-    let row = neighbors.find4(network, address);
+    let row = neighbors.find(network, w0, w1, w2, w3);
     if (row >= 0 && neighbors.state[row] !== NeighborState.INCOMPLETE) {
       if (this.isDue(row, now)) {
         neighbors.startProbing(row, now);
@@ -47,7 +52,7 @@ export class Resolver {
     if (row < 0) {
       const victim = neighbors.askVictim(network);
       if (victim >= 0) this.fail(victim, now);
-      row = neighbors.startAsking(network, address, now);
+      row = neighbors.startAsking(network, w0, w1, w2, w3, now);
       if (row < 0) {
         this.packets.drop(slot, Drop.NEIGHBOR_PENDING_FULL);
         return -1;
@@ -133,6 +138,19 @@ export class Resolver {
     const { neighbors, networks } = this;
     const network = neighbors.network(row);
     const isKnown = neighbors.state[row] === NeighborState.PROBING;
+    if (!neighbors.is4(row)) {
+      this.originator.six.solicit(
+        network,
+        neighbors.address(row, 0),
+        neighbors.address(row, 1),
+        neighbors.address(row, 2),
+        neighbors.address(row, 3),
+        isKnown,
+        neighbors.hi[row]!,
+        neighbors.lo[row]!,
+      );
+      return;
+    }
     this.originator.arp(
       network,
       -1,

@@ -49,8 +49,9 @@ export class Inner {
     if (l4 === 0 || (protocol !== Protocol.TCP && protocol !== Protocol.UDP)) return Drop.NONE;
     if (packets.gsoSize[slot] !== 0) return Drop.NONE; // merged by the card, complete in every respect
     this.restorePartial(slot, l4, protocol);
-    const isSuper = packets.length[slot]! - ETHERNET_BYTES > this.networks.mtu[network]!;
-    return isSuper && protocol === Protocol.TCP ? this.restoreSuperFrame(slot, l4, network) : Drop.NONE;
+    // Complete: it is one packet, however large (V16).
+    if (protocol !== Protocol.TCP || packets.csumStart[slot] === 0) return Drop.NONE;
+    return this.restoreSuperFrame(slot, l4, network);
   }
 
   /** RFC 6040 §4.2 (V12). @returns false when the mark cannot be carried. */
@@ -103,10 +104,12 @@ export class Inner {
     packets.csumOffset[slot] = offset;
   }
 
-  /** V26: a TCP frame larger than the overlay MTU is a Linux peer's unsegmented super-frame. */
+  /**
+   * V26: a TCP frame whose checksum is partial may be a Linux peer's unsegmented super-frame; one larger than the
+   * overlay MTU is. A smaller one, two segments of a connection to a port of a small MTU, shows only there (Fit).
+   */
   private restoreSuperFrame(slot: number, tcp: number, network: number): Drop {
     const { packets } = this;
-    if (packets.csumStart[slot] === 0) return Drop.NONE; // one large packet of a peer with a larger MTU (V16)
     const { view } = packets;
     const ip = packets.l3[slot]!;
     const isIpv4 = packets.etherType[slot] === EtherType.IPV4;
@@ -116,10 +119,15 @@ export class Inner {
       : view.getUint16(ip + Ipv6.PAYLOAD_LENGTH) + IPV6_BYTES;
     const segment = this.networks.mtu[network]! - (tcp - ip) - header;
     const isWhole = total === packets.length[slot]! - ETHERNET_BYTES;
-    if (!isWhole || header < 20 || segment <= 0 || total <= tcp - ip + header) return Drop.BAD_OFFLOAD;
-    packets.gsoType[slot] = isIpv4 ? Gso.TCPV4 : Gso.TCPV6;
-    packets.gsoSize[slot] = segment;
+    const isSuper = packets.length[slot]! - ETHERNET_BYTES > this.networks.mtu[network]!;
+    if (!isWhole || header < 20 || segment <= 0 || total <= tcp - ip + header) {
+      return isSuper ? Drop.BAD_OFFLOAD : Drop.NONE;
+    }
     packets.flags[slot]! |= Flag.SIZE_UNKNOWN;
+    if (isSuper) {
+      packets.gsoType[slot] = isIpv4 ? Gso.TCPV4 : Gso.TCPV6;
+      packets.gsoSize[slot] = segment;
+    }
     return Drop.NONE;
   }
 }

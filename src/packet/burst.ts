@@ -6,6 +6,8 @@ export class Burst {
   count = 0;
   /** ARP frames among those parsed: stages for ARP are skipped when there are none. */
   arps = 0;
+  /** Messages of IPv6 neighbour discovery; likewise. */
+  discoveries = 0;
   /** Frames addressed to the gateway among those admitted; likewise. */
   toGateway = 0;
 

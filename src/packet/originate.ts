@@ -8,10 +8,11 @@ import { fold, pseudoSum4, sumBytes } from '../wire/checksum.ts';
 import { ETHERNET_BYTES, EtherType, GROUP_BIT, writeEthernet } from '../wire/ethernet.ts';
 import { ICMP_BYTES, Icmp, isIcmpError, Unreachable } from '../wire/icmp.ts';
 import { IPV4_BYTES, Ipv4, incrementTtl, Protocol, writeIpv4 } from '../wire/ipv4.ts';
-import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
+import { TCP_BYTES, Tcp, TcpFlag, writeTcpRefusal } from '../wire/tcp.ts';
 import { Burst } from './burst.ts';
 import type { Egress } from './egress.ts';
 import type { IcmpBudget } from './icmp-budget.ts';
+import { Originator6 } from './originate6.ts';
 import { Flag, type Packets } from './packets.ts';
 import { parseFrame } from './parse.ts';
 
@@ -25,7 +26,7 @@ export interface Restorer {
 const QUOTE_BYTES = 576 - IPV4_BYTES - ICMP_BYTES;
 
 /**
- * Frames the daemon makes itself: ARP, ICMP errors, TCP resets. They carry the gateway MAC towards ports and
+ * Frames the daemon makes itself: ARP, ICMP errors, TCP resets; those of IPv6 in originate6.ts. They carry the gateway MAC towards ports and
  * the router MAC into tunnels (A14) and are never learned (B27).
  *
  * A made frame goes either straight to a location (answers return where the question came from) or into
@@ -33,6 +34,7 @@ const QUOTE_BYTES = 576 - IPV4_BYTES - ICMP_BYTES;
  */
 export class Originator {
   readonly outbox = new Burst(1024);
+  readonly six: Originator6;
   private restorer: Restorer | null = null;
 
   constructor(
@@ -40,7 +42,9 @@ export class Originator {
     private readonly networks: Networks,
     private readonly egress: Egress,
     private readonly budget: IcmpBudget,
-  ) {}
+  ) {
+    this.six = new Originator6(packets, networks, budget, this);
+  }
 
   setRestorer(restorer: Restorer): void {
     this.restorer = restorer;
@@ -81,28 +85,35 @@ export class Originator {
   }
 
   /**
-   * An ICMP error about the IPv4 packet in `slot`, to where it came from, unless N9 forbids or N10 limits it.
-   * The slot still belongs to the caller, which drops it afterwards.
+   * An ICMP error about the packet in `slot`, to where it came from, unless N9 forbids or N10 limits it.
+   * The slot still belongs to the caller, which drops it afterwards. About an IPv6 packet ICMPv6 says the same.
    * @param rest second header word: the next-hop MTU of a frag-needed.
    */
   icmpError(slot: number, type: number, code: number, rest: number, now: number): void {
     const { packets } = this;
     const wasTranslated = (packets.flags[slot]! & Flag.TRANSLATED) !== 0;
     if (wasTranslated && this.restorer?.restore(slot, now) === false) return;
+    if (packets.etherType[slot] === EtherType.IPV6) {
+      this.six.icmpError(slot, type, code, rest, now);
+      return;
+    }
     if (!this.mayComplain(slot)) return;
     const { view } = packets;
     const ip = packets.l3[slot]!;
     const network = packets.network[slot]!;
     const source = view.getInt32(ip + Ipv4.SOURCE);
-    const row = this.networks.subnet4(network, source);
+    // What the host routes here may come from anywhere; a pod speaks from the network's subnets.
+    const isFromHost = packets.source[slot] === this.networks.hostPort[network];
+    const subnet = isFromHost ? this.networks.hostAddress4[network]! : source;
+    const row = this.networks.subnet4(network, subnet);
     if (row < 0) return;
     const limited = !(type === Icmp.UNREACHABLE && code === Unreachable.FRAGMENTATION_NEEDED);
-    if (!this.budget.take(network, source, limited, now)) return;
+    if (!this.budget.take(network, 0, 0, 0xffff, source, limited, now)) return;
     const total = view.getUint16(ip + Ipv4.TOTAL_LENGTH);
     const quoted = Math.min(total, this.quoteBytes(slot, ip));
     const made = this.make(network, ETHERNET_BYTES + IPV4_BYTES + ICMP_BYTES + quoted);
     if (made < 0) return;
-    const at = this.addressBack(made, slot);
+    const at = this.addressBack(made, slot, EtherType.IPV4);
     const gateway = this.networks.subnets4[network]![row + 2]!;
     // Without DF (K14): an error is lost for good where it does not fit.
     writeIpv4(view, at, IPV4_BYTES + ICMP_BYTES + quoted, Protocol.ICMP, gateway, source, 0);
@@ -118,6 +129,10 @@ export class Originator {
   /** A reset that refuses the TCP segment in `slot` (RFC 9293 §3.10.7.1; S16). The caller drops the slot. */
   tcpReset(slot: number): void {
     const { packets } = this;
+    if (packets.etherType[slot] === EtherType.IPV6) {
+      this.six.tcpReset(slot);
+      return;
+    }
     const { view } = packets;
     const ip = packets.l3[slot]!;
     const tcp = packets.l4[slot]!;
@@ -125,33 +140,19 @@ export class Originator {
     if ((flags & TcpFlag.RST) !== 0) return;
     const made = this.make(packets.network[slot]!, ETHERNET_BYTES + IPV4_BYTES + TCP_BYTES);
     if (made < 0) return;
-    const at = this.addressBack(made, slot);
+    const at = this.addressBack(made, slot, EtherType.IPV4);
     const source = view.getInt32(ip + Ipv4.DESTINATION);
     const destination = view.getInt32(ip + Ipv4.SOURCE);
     writeIpv4(view, at, IPV4_BYTES + TCP_BYTES, Protocol.TCP, source, destination);
     const out = at + IPV4_BYTES;
-    view.setUint16(out, view.getUint16(tcp + Tcp.DESTINATION_PORT));
-    view.setUint16(out + 2, view.getUint16(tcp + Tcp.SOURCE_PORT));
-    if ((flags & TcpFlag.ACK) !== 0) {
-      view.setInt32(out + Tcp.SEQUENCE, view.getInt32(tcp + Tcp.ACKNOWLEDGMENT));
-      view.setInt32(out + Tcp.ACKNOWLEDGMENT, 0);
-      view.setInt32(out + Tcp.DATA_OFFSET, 0x50040000);
-    } else {
-      const header = (view.getUint8(tcp + Tcp.DATA_OFFSET) >>> 4) << 2;
-      const data = Math.max(0, view.getUint16(ip + Ipv4.TOTAL_LENGTH) - (tcp - ip) - header);
-      const used = data + ((flags & TcpFlag.SYN) !== 0 ? 1 : 0) + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
-      view.setInt32(out + Tcp.SEQUENCE, 0);
-      view.setInt32(out + Tcp.ACKNOWLEDGMENT, (view.getInt32(tcp + Tcp.SEQUENCE) + used) | 0);
-      view.setInt32(out + Tcp.DATA_OFFSET, 0x50140000);
-    }
-    view.setInt32(out + Tcp.CHECKSUM, 0);
+    writeTcpRefusal(view, out, tcp, view.getUint16(ip + Ipv4.TOTAL_LENGTH) - (tcp - ip));
     const sum = pseudoSum4(source, destination, Protocol.TCP, TCP_BYTES) + sumBytes(view, out, TCP_BYTES);
     view.setUint16(out + Tcp.CHECKSUM, ~fold(sum) & 0xffff);
     this.send(made, packets.source[slot]!);
   }
 
   /** A slot with all columns of an ordinary frame from GATEWAY; −1 and a count when there is none. */
-  private make(network: number, length: number): number {
+  make(network: number, length: number): number {
     const { packets } = this;
     const slot =
       this.egress.count < TX_MAX && this.outbox.count < this.outbox.capacity ? packets.allocate() : -1;
@@ -173,8 +174,8 @@ export class Originator {
     return slot;
   }
 
-  /** Ethernet header of an IPv4 answer to the sender of `to`. @returns where the IP header goes. */
-  private addressBack(made: number, to: number): number {
+  /** Ethernet header of an answer to the sender of `to`. @returns where the IP header goes. */
+  addressBack(made: number, to: number, type: EtherType): number {
     const { packets, networks } = this;
     const network = packets.network[to]!;
     const remote = isPeer(packets.source[to]!);
@@ -186,12 +187,13 @@ export class Originator {
       packets.srcLo[to]!,
       remote ? networks.routerHi[network]! : networks.gatewayHi[network]!,
       remote ? networks.routerLo[network]! : networks.gatewayLo[network]!,
-      EtherType.IPV4,
+      type,
     );
     return start + ETHERNET_BYTES;
   }
 
-  private send(made: number, to: number): void {
+  /** To a location, or −1 = forwarded by destination. */
+  send(made: number, to: number): void {
     parseFrame(this.packets, made);
     if (to < 0) this.outbox.push(made);
     else this.egress.push(made, to);

@@ -10,7 +10,7 @@ export const enum Flag {
   TO_GATEWAY = 2,
   /** Left the local router: its source MAC depends on the egress (A14), and it may hairpin (N31). */
   ROUTED = 4,
-  /** IPv4 fragment, first or later. */
+  /** IP fragment, first or later; no atomic one. */
   FRAGMENT = 8,
   /** Says IP but its header does not hold together; may be bridged, never routed or translated (B21). */
   BAD_IP = 16,
@@ -22,8 +22,10 @@ export const enum Flag {
   ENCAPSULATED = 128,
   /** One end was rewritten by its flow; an ICMP error must quote it as it was. */
   TRANSLATED = 256,
-  /** A super-frame whose sender did not say how large its segments are (V26): any smaller size is as right. */
+  /** A TCP frame whose sender did not say how large its segments are, nor if there are several (V26): any smaller size is as right. */
   SIZE_UNKNOWN = 512,
+  /** IPv6 extension headers that are too many or cut off: what they hide is not known (N39). */
+  BAD_CHAIN = 1024,
 }
 
 /**

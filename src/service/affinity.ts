@@ -1,3 +1,4 @@
+import { Word } from '../conntrack/tuple.ts';
 import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
@@ -10,20 +11,21 @@ const KEY_WORDS = 6;
 const MAX_TIMEOUT_MS = 86_400_000;
 
 /**
- * ClientIP session affinity: (client, service port) → backend (S26–S28).
+ * ClientIP session affinity: (client, service port) → endpoint (S26–S28), whichever frontend was used.
  *
- *   row   key · backend (address 0–3, port) · stamp (ms of the last new flow) · timeout · hits
+ *   row   key · backend (address 0–3, port) · index: where in its set it was · stamp (ms of the last new flow) · hits
  *
  * A row is refreshed by each new flow, never by packets. Limits: `capacity` rows; the least recently used goes
  * first, so new clients are never refused.
  */
 export class Affinities {
   private readonly hasher: Hasher;
-  private readonly index: HashIndex;
+  private readonly table: HashIndex;
   private readonly rows: RowPool;
   private readonly lists: Lists;
   private readonly keys: Int32Array;
   readonly backend: Int32Array;
+  readonly index: Int32Array;
   readonly stamp: Int32Array;
   readonly hits: Int32Array;
 
@@ -32,11 +34,12 @@ export class Affinities {
     seed: number,
   ) {
     this.hasher = new Hasher(seed);
-    this.index = new HashIndex(capacity);
+    this.table = new HashIndex(capacity);
     this.rows = new RowPool(capacity);
     this.lists = new Lists(1, capacity);
     this.keys = new Int32Array(capacity * KEY_WORDS);
     this.backend = new Int32Array(capacity * BACKEND_WORDS);
+    this.index = new Int32Array(capacity);
     this.stamp = new Int32Array(capacity);
     this.hits = new Int32Array(capacity);
   }
@@ -48,7 +51,7 @@ export class Affinities {
   find(network: number, service: number, w0: number, w1: number, w2: number, w3: number): number {
     const { keys } = this;
     const hash = this.hash(network, service, w0, w1, w2, w3);
-    const { entries, mask } = this.index;
+    const { entries, mask } = this.table;
     for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
       const row = entries[at]! - 1;
       if (row < 0) return -1;
@@ -67,18 +70,23 @@ export class Affinities {
     }
   }
 
-  /** Remembers or refreshes a choice. `backend` is an offset into `backends`. */
+  /**
+   * Remembers or refreshes the choice for the client who sends a packet of `tuple`: the endpoint at `endpoint` of
+   * `words`, `index` in its set.
+   */
   remember(
-    network: number,
+    tuple: Int32Array,
     service: number,
-    w0: number,
-    w1: number,
-    w2: number,
-    w3: number,
-    backends: Int32Array,
-    backend: number,
+    words: Int32Array,
+    endpoint: number,
+    index: number,
     now: number,
   ): void {
+    const network = tuple[Word.SCOPE]! >>> 8;
+    const w0 = tuple[Word.SOURCE_HIGH]!;
+    const w1 = tuple[Word.SOURCE_HIGH + 1]!;
+    const w2 = tuple[Word.SOURCE_HIGH + 2]!;
+    const w3 = tuple[Word.SOURCE]!;
     let row = this.find(network, service, w0, w1, w2, w3);
     if (row < 0) {
       row = this.rows.take();
@@ -94,12 +102,15 @@ export class Affinities {
       this.keys[key + 4] = w2;
       this.keys[key + 5] = w3;
       this.hits[row] = 0;
-      this.index.insert(this.hash(network, service, w0, w1, w2, w3), row);
+      this.table.insert(this.hash(network, service, w0, w1, w2, w3), row);
       this.lists.append(0, row);
     } else {
       this.lists.refresh(0, row);
     }
-    for (let i = 0; i < BACKEND_WORDS; i++) this.backend[row * BACKEND_WORDS + i] = backends[backend + i]!;
+    const backend = row * BACKEND_WORDS;
+    for (let i = 0; i < 4; i++) this.backend[backend + i] = words[endpoint + i]!;
+    this.backend[backend + 4] = words[endpoint + 4]! & 0xffff;
+    this.index[row] = index;
     this.stamp[row] = now;
     this.hits[row]!++;
   }
@@ -115,7 +126,7 @@ export class Affinities {
       keys[key + 4]!,
       keys[key + 5]!,
     );
-    this.index.remove(hash, row);
+    this.table.remove(hash, row);
     this.lists.remove(0, row);
     keys[key + 1] = -1;
     this.rows.give(row);

@@ -81,6 +81,8 @@ export interface ServiceBatch {
   readonly removed: Int32Array;
   /** One past the highest id of a record. */
   readonly ids: number;
+  /** Of all records. */
+  readonly frontends: number;
 }
 
 /** How many entries a count stands for: the negative ones say something else than "none", and are none. */
@@ -146,6 +148,7 @@ export class RecordWriter {
   private bytes = new Uint8Array(this.words.buffer);
   private length = 0;
   private ids = 0;
+  private frontends = 0;
   private readonly removed: number[] = [];
   private readonly encoder = new TextEncoder();
   count = 0;
@@ -181,6 +184,7 @@ export class RecordWriter {
     words[at + Field.NAME_BYTES] = written;
     this.length = at + fixed + ((written + 3) >> 2);
     this.count++;
+    this.frontends += head.frontends;
     if (id >= this.ids) this.ids = id + 1;
     return at + Field.HEAD;
   }
@@ -193,6 +197,7 @@ export class RecordWriter {
   /** Takes back the last record, which begins at `mark`; or, at 0, all of them. */
   rewind(mark: number): void {
     this.length = mark;
+    this.frontends = mark === 0 ? 0 : this.frontends - this.words[mark + Field.FRONTENDS]!;
     this.count = mark === 0 ? 0 : this.count - 1;
   }
 
@@ -258,7 +263,7 @@ export class RecordWriter {
   finish(): ServiceBatch {
     const removed = int32(this.removed.length);
     removed.set(this.removed);
-    return { records: this.words, count: this.count, removed, ids: this.ids };
+    return { records: this.words, count: this.count, removed, ids: this.ids, frontends: this.frontends };
   }
 
   /** @returns how many bytes of UTF-8 it is. */

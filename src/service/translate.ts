@@ -1,24 +1,27 @@
 import { type Flows, ORIGINAL, REPLY } from '../conntrack/flows.ts';
 import { INVALID, NEW_FLOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
-import { End, LINE_WORDS, readTuple, reverseTuple, TUPLE_WORDS } from '../conntrack/tuple.ts';
+import { End, LINE_WORDS, readTuple, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Burst } from '../packet/burst.ts';
-import type { Restorer } from '../packet/originate.ts';
+import type { Originator, Restorer } from '../packet/originate.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
+import { Icmp } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
-import { type Opener, PASS } from './open.ts';
+import { Ipv6 } from '../wire/ipv6.ts';
+import { NO_SERVICE, type Opener, PASS } from './open.ts';
 import { rewrite } from './rewrite.ts';
-import type { Services } from './services.ts';
+import type { Judge } from './verdict.ts';
 
 /**
  * Services: packets to a VIP become packets to a backend, and replies get the VIP back (N1–N6, S15–S24).
  *
  * Only packets addressed to the gateway MAC are translated to a backend (N6); *every* TCP or UDP packet is
- * matched against reply tuples, because a backend in the client's own subnet answers the client directly (N2).
+ * matched against reply tuples, because a backend in the client's own subnet answers the client directly (N2), and one
+ * that sees this host instead of the client answers this host.
  *
- * Limits: IPv4; fragments and ICMP errors of translated flows are not translated.
+ * Limits: fragments and ICMP errors of translated flows are not translated.
  */
 export class Translate implements Restorer {
   private readonly tuple = new Int32Array(TUPLE_WORDS);
@@ -26,32 +29,37 @@ export class Translate implements Restorer {
   /** Tuple and flow of the previous packet of this burst; −1 = none. */
   private readonly lastTuple = new Int32Array(TUPLE_WORDS);
   private lastId = -1;
+  /** Packets of this burst that are to be routed though they were not addressed to the router. */
+  private turned = 0;
 
   constructor(
     private readonly packets: Packets,
     private readonly flows: Flows,
     private readonly tracker: Tracker,
-    private readonly services: Services,
+    private readonly judge: Judge,
     private readonly opener: Opener,
+    private readonly originator: Originator,
   ) {}
 
   run(burst: Burst, now: number): void {
-    if (this.flows.count === 0 && this.services.count === 0) return;
+    if (this.flows.count === 0 && this.judge.isIdle) return;
     const { packets } = this;
     const { slots } = burst;
     this.lastId = -1;
+    this.turned = 0;
     let kept = 0;
     for (let i = 0; i < burst.count; i++) {
       const slot = slots[i]!;
-      if (packets.etherType[slot] !== EtherType.IPV4 || packets.l3[slot] === 0) {
+      if (!isIp(packets.etherType[slot]!) || packets.l3[slot] === 0) {
         slots[kept++] = slot;
         continue;
       }
       const protocol = packets.protocol[slot]!;
       const isTracked = (protocol === Protocol.TCP || protocol === Protocol.UDP) && packets.l4[slot] !== 0;
-      if (isTracked ? this.track(slot, now) : this.passUntracked(slot, protocol, now)) slots[kept++] = slot;
+      if (isTracked ? this.track(slot, now) : this.opener.passOther(slot, now)) slots[kept++] = slot;
     }
     burst.count = kept;
+    burst.toGateway += this.turned;
   }
 
   /** Gives a translated packet the ends it came with, before it is dropped and quoted, if its flow still lives. */
@@ -78,15 +86,10 @@ export class Translate implements Restorer {
     readTuple(packets, slot, tuple);
     const id = this.findFlow(now);
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
-    if (id < 0) {
-      if (toGateway) return this.open(slot, now);
-      this.lastId = -1;
-      this.opener.passDirect(slot, tuple, now);
-      return true;
-    }
+    if (id < 0) return this.open(slot, now);
     const row = id >> 1;
     const direction = id & 1;
-    if (direction === ORIGINAL && !toGateway) return true;
+    if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
     const verdict = this.tracker.step(slot, row, direction, now);
     if (verdict === INVALID) {
       packets.drop(slot, Drop.FLOW_INVALID);
@@ -96,6 +99,8 @@ export class Translate implements Restorer {
       flows.remove(row);
       return this.open(slot, now);
     }
+    if (direction === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now))
+      return false;
     this.apply(slot, row, direction);
     return true;
   }
@@ -132,16 +137,39 @@ export class Translate implements Restorer {
       rewrite(packets, slot, End.SOURCE, flows.lines, other, End.DESTINATION);
   }
 
-  /** Other protocols, and fragments, which a service address cannot serve. */
-  private passUntracked(slot: number, protocol: number, now: number): boolean {
+  /**
+   * An answer to an address of this host, under which the client appeared (S21): from here on it is the router's.
+   * @returns false when it may not be routed (N7)
+   */
+  private turn(slot: number, row: number, now: number): boolean {
     const { packets } = this;
-    if ((packets.flags[slot]! & Flag.TO_GATEWAY) === 0) return true;
-    if (!this.services.isVip4(packets.view.getInt32(packets.l3[slot]! + Ipv4.DESTINATION))) return true;
-    if ((packets.flags[slot]! & Flag.FRAGMENT) !== 0) packets.drop(slot, Drop.FRAGMENT_TO_SERVICE);
-    else if (protocol === Protocol.TCP || protocol === Protocol.UDP) packets.drop(slot, Drop.BAD_IP_HEADER);
-    else this.opener.reject(slot, Drop.UNSUPPORTED_TO_SERVICE, now);
+    if (!this.isMasked(row)) return true;
+    if (ttlOf(packets, slot) <= 1) {
+      this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
+      packets.drop(slot, Drop.TTL_EXPIRED);
+      return false;
+    }
+    packets.flags[slot]! |= Flag.TO_GATEWAY;
+    this.turned++;
+    return true;
+  }
+
+  /** Does the client of a flow appear under another address, not only another port? */
+  private isMasked(row: number): boolean {
+    const { lines } = this.flows;
+    const original = row * 2 * LINE_WORDS;
+    const reply = original + LINE_WORDS;
+    if (lines[original + Word.SOURCE] !== lines[reply + Word.DESTINATION]) return true;
+    for (let i = 0; i < 3; i++)
+      if (lines[original + Word.SOURCE_HIGH + i] !== lines[reply + Word.DESTINATION_HIGH + i]) return true;
     return false;
   }
+}
+
+const isIp = (type: number): boolean => type === EtherType.IPV4 || type === EtherType.IPV6;
+
+function ttlOf({ view, l3, etherType }: Packets, slot: number): number {
+  return view.getUint8(l3[slot]! + (etherType[slot] === EtherType.IPV4 ? Ipv4.TTL : Ipv6.HOP_LIMIT));
 }
 
 function isSame(a: Int32Array, b: Int32Array): boolean {

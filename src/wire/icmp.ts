@@ -27,8 +27,3 @@ export const isIcmpError = (type: number): boolean =>
   type === Icmp.REDIRECT ||
   type === Icmp.TIME_EXCEEDED ||
   type === Icmp.PARAMETER_PROBLEM;
-
-/** ICMPv6 router advertisement (RFC 4861 §4.2). */
-export const ICMPV6_ROUTER_ADVERTISEMENT = 134;
-/** ICMPv6 neighbour advertisement (RFC 4861 §4.4); its target stands at offset 8. */
-export const ICMPV6_NEIGHBOR_ADVERTISEMENT = 136;

@@ -27,3 +27,25 @@ export const enum TcpFlag {
   PSH = 8,
   ACK = 16,
 }
+
+/**
+ * Writes the header at `out` of a reset that refuses the segment at `tcp`, of `length` bytes (RFC 9293 §3.10.7.1).
+ * Its checksum stays 0.
+ */
+export function writeTcpRefusal(view: DataView, out: number, tcp: number, length: number): void {
+  const flags = view.getUint8(tcp + Tcp.FLAGS);
+  view.setUint16(out, view.getUint16(tcp + Tcp.DESTINATION_PORT));
+  view.setUint16(out + 2, view.getUint16(tcp + Tcp.SOURCE_PORT));
+  if ((flags & TcpFlag.ACK) !== 0) {
+    view.setInt32(out + Tcp.SEQUENCE, view.getInt32(tcp + Tcp.ACKNOWLEDGMENT));
+    view.setInt32(out + Tcp.ACKNOWLEDGMENT, 0);
+    view.setInt32(out + Tcp.DATA_OFFSET, 0x50040000);
+  } else {
+    const data = Math.max(0, length - ((view.getUint8(tcp + Tcp.DATA_OFFSET) >>> 4) << 2));
+    const used = data + ((flags & TcpFlag.SYN) !== 0 ? 1 : 0) + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
+    view.setInt32(out + Tcp.SEQUENCE, 0);
+    view.setInt32(out + Tcp.ACKNOWLEDGMENT, (view.getInt32(tcp + Tcp.SEQUENCE) + used) | 0);
+    view.setInt32(out + Tcp.DATA_OFFSET, 0x50140000);
+  }
+  view.setInt32(out + Tcp.CHECKSUM, 0);
+}

@@ -32,7 +32,7 @@ describe('sets', () => {
   it('M3: two files defining one object are an error naming both', () => {
     const document = (file: string) => ({
       file,
-      text: `apiVersion: twill/v1alpha1\nkind: Port\nmetadata: {name: web}\nspec: {network: blue}`,
+      text: `apiVersion: twill/v1alpha1\nkind: Port\nmetadata: {name: web}\nspec: {network: blue, netns: web}`,
     });
     const { resources: all } = parseSources([
       { file: 'h', text: [host(), blue()].map((d) => JSON.stringify(d)).join('\n---\n') },
@@ -50,7 +50,7 @@ describe('sets', () => {
         service('s', {}),
         service('s', {}, { namespace: 'other' }),
         blue(),
-        port('blue', { network: 'blue' }),
+        port('blue', { network: 'blue', netns: 'web' }),
       ),
     ).toEqual([]);
   });
@@ -83,7 +83,7 @@ describe('sets', () => {
 
   it('limits: 1022 ports, 1024 peers, 256 networks', () => {
     const many = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
-    const ports = many(1023, (i) => port(`p${i}`, { network: 'blue', interface: `e${i}` }));
+    const ports = many(1023, (i) => port(`p${i}`, { network: 'blue', netns: 'web', interface: `e${i}` }));
     expect(errors(blue(), ...ports)).toEqual(['metadata.name: more than 1022 ports']);
     const peers = many(1025, (i) => peer(`p${i}`, { addresses: [`198.18.${i >> 8}.${i & 255}`] }));
     expect(errors(blue(), ...peers)).toEqual(['metadata.name: more than 1024 peers']);
@@ -196,9 +196,9 @@ describe('peers', () => {
     const mac = '02:00:00:00:00:09';
     const entry = (name: string, address: string, macs: string[]) =>
       peer(name, { addresses: [address], static: macs.map((m) => ({ mac: m })) });
-    expect(errors(blue(), port('web', { network: 'blue', mac }), entry('b', '192.0.2.2', [mac]))).toEqual([
-      `spec.static[0].mac: ${mac} is the MAC of port web; a MAC has one place per network`,
-    ]);
+    expect(
+      errors(blue(), port('web', { network: 'blue', netns: 'web', mac }), entry('b', '192.0.2.2', [mac])),
+    ).toEqual([`spec.static[0].mac: ${mac} is the MAC of port web; a MAC has one place per network`]);
     expect(errors(blue(), entry('b', '192.0.2.2', [mac]), entry('c', '192.0.2.3', [mac]))).toEqual([
       `spec.static[0].mac: ${mac} is at peer b; a MAC has one place per network`,
     ]);
@@ -210,7 +210,7 @@ describe('peers', () => {
 });
 
 describe('ports', () => {
-  const web = (spec: object) => port('web', { network: 'blue', ...spec });
+  const web = (spec: object) => port('web', { network: 'blue', netns: 'web', ...spec });
 
   it.each([
     [{ network: 'bleu' }, 'spec.network: no network "bleu"; did you mean blue?'],
@@ -270,6 +270,58 @@ describe('ports', () => {
     expect(errors(blue({ mtu: 1400 }), web({ mtu: 1401 }))).toEqual([
       'spec.mtu: 1401 is above 1400, the MTU of network blue; use at most that',
     ]);
+  });
+});
+
+describe('the host’s own ports', () => {
+  const own = (name: string, spec: object = {}) =>
+    port(name, { network: 'blue', addresses: ['10.77.0.2'], ...spec });
+  const green = (cidr: string, more: object = {}) =>
+    network('green', { vxlan: { vni: 43 }, subnets: [{ cidr }], ...more });
+
+  it('one per network, and the second is told where the first is', () => {
+    const documents = [
+      host(),
+      blue(),
+      own('node'),
+      own('other', { addresses: ['10.77.0.3'], interface: 'x' }),
+    ];
+    expect(errors(...documents.slice(1))).toEqual([
+      `spec.network: port node (${at(1, columnOf(2, documents))}) is network blue's port of the host already, and one is all; give this one a netns`,
+    ]);
+  });
+
+  it('has an address of its own', () => {
+    expect(errors(blue(), own('node', { addresses: [] }))).toEqual([
+      'spec.addresses: missing; a port of the host needs an address of its own in 10.77.0.0/24',
+    ]);
+    expect(errors(blue({ subnets: [] }), own('node', { addresses: [] }))).toEqual([]);
+  });
+
+  it('M14: in two networks only where the host can tell their subnets apart', () => {
+    const other = own('far', { network: 'green', addresses: ['10.77.0.130'] });
+    const documents = [host(), blue(), green('10.77.0.128/25'), own('node'), other];
+    expect(errors(...documents.slice(1))).toEqual([
+      'spec.network: subnet 10.77.0.128/25 of network green overlaps network blue, where the host has port node ' +
+        `(${at(1, columnOf(3, documents))}); it could not tell them apart: give one a netns`,
+    ]);
+    const apart = own('far', { network: 'green', addresses: ['10.78.0.2'] });
+    expect(errors(blue(), green('10.78.0.0/24'), own('node'), apart)).toEqual([]);
+  });
+
+  it('N33: an internal network is not masqueraded', () => {
+    const spec = { internal: true, nat: { masquerade: true } };
+    expect(errors(blue(spec), own('node'))).toEqual([
+      'spec.nat.masquerade: nothing leaves an internal network; remove it, or internal: true',
+    ]);
+  });
+
+  it('N30: masquerading without a way out is a warning', () => {
+    const { warnings } = check(blue({ nat: { masquerade: true } }));
+    expect(warnings).toEqual([
+      "spec.nat.masquerade: without effect: no Port without netns, which is a network's way out, is in network blue",
+    ]);
+    expect(check(blue({ nat: { masquerade: true } }), own('node')).warnings).toEqual([]);
   });
 });
 

@@ -107,6 +107,19 @@ describe('ports', () => {
     );
   });
 
+  it('N33: neither an internal network nor the host’s own port brings a default route', () => {
+    const spec = { network: 'blue', netns: 'a', addresses: ['10.77.0.11'] };
+    const [pod] = generation(blue({ internal: true }), port('web', spec)).ports;
+    expect(pod!.tap.gateways).toEqual([]);
+    expect(pod!.config).not.toHaveProperty('isHost');
+    const own = port('node', { network: 'blue', addresses: ['10.77.0.2'] });
+    const { ports, networks } = generation(blue(), own);
+    expect(ports[0]!.tap).toMatchObject({ netns: null, name: 'tw-blue', gateways: [] });
+    expect(ports[0]!.config.isHost).toBe(true);
+    expect(networks[0]).not.toHaveProperty('internal');
+    expect(generation(blue({ internal: true })).networks[0]!.internal).toBe(true);
+  });
+
   it('have their own MTU up to the network’s', () => {
     const mtu = (mtu: number) => generation(dual, port('web', { network: 'blue', mtu })).ports[0]!;
     expect([mtu(1400).tap.mtu, mtu(1400).config.mtu, mtu(1500).tap.mtu]).toEqual([1400, 1400, 1450]);

@@ -133,7 +133,8 @@ describe('diff', () => {
     );
   });
 
-  const web = (spec: object = {}) => port('web', { network: 'blue', addresses: ['10.77.0.11'], ...spec });
+  const web = (spec: object = {}) =>
+    port('web', { network: 'blue', netns: 'web', addresses: ['10.77.0.11'], ...spec });
   const base = [host(), blue(), peer('beta', { addresses: ['192.0.2.2'] }), web()];
   const planOf = (before: Step, after: Step) => {
     const running = compiled(before, null);

@@ -16,8 +16,8 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ],
   [
     'key of a feature that does not exist',
-    `${head('Network')}  vxlan: {vni: 42}\n  internal: true`,
-    'f:6:3: spec.internal: unknown key; known here: subnets, mtu, vxlan, bridge',
+    `${head('Network')}  vxlan: {vni: 42}\n  ipam: {type: none}`,
+    'f:6:3: spec.ipam: unknown key; known here: subnets, mtu, vxlan, bridge, nat, internal',
   ],
   [
     'number out of range',
@@ -339,6 +339,8 @@ describe('defaults', () => {
         arpSuppression: true,
         reserved: 'drop',
       },
+      nat: { masquerade: false, except: [] },
+      internal: false,
     });
   });
 
@@ -365,7 +367,17 @@ describe('defaults', () => {
       defaultRoute: true,
       antiSpoof: 'strict',
     });
-    expect(spec<'Port'>(port('web', { network: 'blue' }))).toMatchObject({ netns: null, antiSpoof: 'mac' });
+    const own = { netns: null, interface: 'tw-blue', antiSpoof: 'mac' };
+    const addresses = ['10.77.0.2'];
+    expect(spec<'Port'>(port('node', { network: 'blue', addresses }))).toMatchObject(own);
+  });
+
+  it('the host’s own port is named after its network, in 15 bytes', () => {
+    const name = (network: string) => spec<'Port'>(port('node', { network })).interface;
+    expect(name('twelve-bytes')).toBe('tw-twelve-bytes');
+    expect(name('thirteen-byte')).toMatch(/^tw-thirtee-[\da-f]{4}$/);
+    expect(name('thirteen-bits')).not.toBe(name('thirteen-byte'));
+    expect(spec<'Port'>(port('node', { network: 'blue', interface: 'x0' })).interface).toBe('x0');
   });
 
   it('M8: addresses and MACs become canonical', () => {

@@ -21,6 +21,7 @@ import { arp, echoRequest, ethernet, ipv6, partialSum, tcp, udp, vxlan } from '.
 import { Twins, UNDERLAY } from './twins.ts';
 
 const VIP = '10.96.0.10';
+const ELSEWHERE = '198.51.100.7';
 const DEVICE = { a: 10, b: 11, c: 12, r: 13 } as const;
 
 /** A repeatable stream of choices. */
@@ -113,7 +114,8 @@ function template(dice: Dice): MemoryFrame {
   const dport = dice.of([80, 1000, 1001, 8080]);
   const viaGateway = dice.chance(40);
   const dst = viaGateway ? dice.of([MACS.gateway, MACS.gateway, MACS.gateway, MACS.router]) : peerOf.mac;
-  const to = dice.chance(viaGateway ? 60 : 10) ? VIP : peerOf.ip; // N6: not translated beside the gateway
+  // N6: not translated beside the gateway. Elsewhere is behind c, when it is the host's.
+  const to = dice.chance(viaGateway ? 60 : 10) ? VIP : dice.chance(15) ? ELSEWHERE : peerOf.ip;
   const head = { src: talker.mac, dst };
   const ends = { from: talker.ip, to, sport, dport: to === VIP ? 80 : dport };
   if (dice.chance(25)) {
@@ -300,6 +302,8 @@ function change(dice: Dice): Op[] {
       },
     ],
     () => [{ op: 'network', network: red({ mtu: dice.of([1450, 1440]) }) }],
+    () => [{ op: 'port', port: port('c', { isHost: dice.chance(75), antiSpoof: dice.of(['off', 'mac']) }) }],
+    () => [{ op: 'network', network: network({ internal: dice.chance(50) }) }],
     () => [
       {
         op: 'service',

@@ -2,19 +2,17 @@
 import { describe, expect, it } from 'vitest';
 import type { Op, PortConfig } from '../../src/dataplane/config.ts';
 import { address4, Fabric, IPS, MACS, PEER_ADDRESSES, port, type Sent } from '../fabric.ts';
-import { arp, echoRequest, ethernet, ip6, ipv4, ipv6, udp } from '../frames.ts';
+import { address6 } from '../fabric6.ts';
+import { arp, echoRequest, ethernet, ipv4, ipv6, udp } from '../frames.ts';
+import { udp6 } from '../frames6.ts';
 
 const names = (sent: readonly Sent[]): string[] => sent.map(({ to }) => to).sort();
 type Mode = PortConfig['antiSpoof'];
-const word6 = (text: string) => {
-  const view = new DataView(Uint8Array.from(ip6(text)).buffer);
-  return [view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12)] as const;
-};
 const OWN6 = 'fd00:77::11';
 const guarded = (mode: Mode, ...ops: Op[]): Fabric =>
   new Fabric([
     ...Fabric.standing(),
-    { op: 'port', port: port('a', { antiSpoof: mode, addresses: [address4(IPS.a), word6(OWN6)] }) },
+    { op: 'port', port: port('a', { antiSpoof: mode, addresses: [address4(IPS.a), address6(OWN6)] }) },
     ...ops,
   ]);
 const eth = (payload: ArrayLike<number>, type = 0x0800, src = MACS.a, dst = MACS.b): Uint8Array =>
@@ -97,11 +95,7 @@ describe('own addresses', () => {
       eth(ipv6({ from: 'fec0::1', to: 'fd00:77::12', protocol: 59 }, []), 0x86dd),
       ['SPOOF_IP', PASS, PASS],
     ],
-    [
-      'IPv6 ::',
-      eth(ipv6({ from: '::', to: 'ff02::1:ff00:11', protocol: 58 }, [135, 0, 0, 0, 0, 0, 0, 0]), 0x86dd),
-      every(PASS),
-    ],
+    ['IPv6 ::', eth(ipv6({ from: '::', to: 'ff02::1:ff00:11', protocol: 59 }, []), 0x86dd), every(PASS)],
     [
       '::1',
       eth(ipv6({ from: '::1', to: 'fd00:77::12', protocol: 59 }, []), 0x86dd),
@@ -189,6 +183,21 @@ describe('what belongs to others', () => {
     ['another port of a peer', vxlanTo(PEER_ADDRESSES.q, 8472), every(PASS)],
   ]);
 
+  it('B26: nor one to an IPv6 underlay address, whole or in fragments', () => {
+    const host = { underlayAddresses: [address6('fd00:9::1')], vxlanPorts: [4789], maxFlows: 1024 };
+    const fabric = guarded('mac', { op: 'host', host });
+    const datagram = udp6({ from: OWN6, to: 'fd00:9::1', sport: 5000, dport: 4789 });
+    const fragment = ipv6({ from: OWN6, to: 'fd00:9::1', protocol: 44 }, [
+      ...[17, 0, 0, 1, 0, 0, 0, 7],
+      ...datagram.slice(40),
+    ]);
+    for (const packet of [datagram, fragment]) expect(fabric.from('a', eth(packet, 0x86dd))).toEqual([]);
+    expect(fabric.drops()).toEqual({ UNDERLAY_ACCESS: 2 });
+    expect(
+      names(fabric.from('a', eth(udp6({ from: OWN6, to: 'fd00:9::2', sport: 1, dport: 4789 }), 0x86dd))),
+    ).toEqual(['b']);
+  });
+
   it('B26: ports and addresses follow the configuration', () => {
     const host = { underlayAddresses: [address4('192.0.2.50')], vxlanPorts: [8472], maxFlows: 1024 };
     const fabric = guarded('mac', { op: 'host', host }, { op: 'remove-peer', id: 1025 });
@@ -219,7 +228,7 @@ describe('the gateway’s own addresses', () => {
         expect(fabric.from('a', eth([1, 2, 3, 4], type, MACS.a, dst))).toEqual([]);
       }
     }
-    expect(fabric.drops()).toEqual({ GATEWAY_UNHANDLED: 8, BAD_IP_HEADER: 2 });
+    expect(fabric.drops()).toEqual({ GATEWAY_UNHANDLED: 6, BAD_IP_HEADER: 4 });
   });
 
   it('B27: a frame to the gateway MAC from a tunnel is dropped, one to the router MAC is taken', () => {

@@ -2,10 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Fault, Gso, TxStatus } from '../../src/card/layout.ts';
-import type { Op } from '../../src/dataplane/config.ts';
+import type { HostConfig, Op } from '../../src/dataplane/config.ts';
 import { DROP_REASONS, Drop } from '../../src/telemetry/drop.ts';
 import { address4, Fabric, IPS, MACS, network, port, service } from '../fabric.ts';
 import { arp, echoRequest, ethernet, ipv4, tcp, udp, vxlan } from '../frames.ts';
+import { solicitation } from '../frames6.ts';
 
 interface Row {
   readonly reason: keyof typeof Drop;
@@ -23,6 +24,19 @@ const blue = (overrides: Parameters<typeof network>[0]): Op => ({
   network: network(overrides),
 });
 const guardedA: Op = { op: 'port', port: port('a', { antiSpoof: 'strict' }) };
+/** The host's own port, at which whoever is outside comes in. */
+const hostC: Op = { op: 'port', port: port('c', { isHost: true }) };
+const outside = (to: string) =>
+  ethernet({ src: MACS.c, dst: MACS.gateway }, tcp({ from: '198.51.100.9', to, sport: 1, dport: 80 }));
+const host = (overrides: Partial<HostConfig>): Op => ({
+  op: 'host',
+  host: {
+    underlayAddresses: [address4('192.0.2.1')],
+    vxlanPorts: [4789],
+    maxFlows: 1024,
+    ...overrides,
+  },
+});
 const VIP = '10.96.0.10';
 const shop = (overrides: Parameters<typeof service>[0] = {}): Op => ({
   op: 'service',
@@ -190,21 +204,43 @@ const ROWS: readonly Row[] = [
   },
   { reason: 'NO_ENDPOINT', ops: [shop({ backends: [] })], provoke: (f) => f.from('a', syn()) },
   { reason: 'NO_SUCH_SERVICE_PORT', ops: [shop(local)], provoke: (f) => f.from('a', syn(VIP, 81)) },
+  {
+    reason: 'NO_LOCAL_ENDPOINT',
+    ops: [shop({ ...local, internalLocal: true, local: [] })],
+    provoke: (f) => f.from('a', syn()),
+  },
+  {
+    reason: 'SOURCE_RANGE',
+    ops: [
+      hostC,
+      shop({
+        ...local,
+        frontends: [{ address: address4('203.0.113.5'), port: 80, kind: 'loadBalancer' }],
+        ranges: [{ address: address4('192.0.2.0'), prefix: 120 }],
+      }),
+    ],
+    provoke: (f) => f.from('c', outside('203.0.113.5')),
+  },
+  {
+    reason: 'UNALLOCATED_VIP',
+    ops: [
+      host({ serviceCIDRs: [{ address: address4('10.96.0.0'), prefix: 112 }], unallocatedVIP: 'drop' }),
+      shop(local),
+    ],
+    provoke: (f) => f.from('a', syn('10.96.0.11')),
+  },
   { reason: 'FLOW_INVALID', ops: [shop(local)], provoke: (f) => from(f, { flags: 'A' }) },
   {
     reason: 'FLOW_CLASH',
-    ops: [shop(local), shop({ ...local, id: 1, name: 'default/other:http', vip: address4('10.96.0.11') })],
+    ops: [host({ masqueradeAll: true, natPorts: [61_000, 61_000] }), hostC, shop(local)],
     provoke: (f) => {
-      f.from('a', syn(VIP));
-      f.from('a', syn('10.96.0.11'));
+      f.from('a', syn(VIP, 80, 1));
+      f.from('a', syn(VIP, 80, 2));
     },
   },
   {
     reason: 'FLOW_TABLE_FULL',
-    ops: [
-      { op: 'host', host: { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789], maxFlows: 1 } },
-      shop(local),
-    ],
+    ops: [host({ maxFlows: 1 }), shop(local)],
     provoke: (f) => {
       f.from('a', syn());
       const reply = { from: IPS.b, to: IPS.a, sport: 8080, dport: 40_000, flags: 'SA', seq: 1, ack: 1001 };
@@ -243,6 +279,11 @@ const ROWS: readonly Row[] = [
     reason: 'PRIORITY_TAG',
     ops: [guardedA],
     provoke: (f) => f.from('a', ethernet({ src: MACS.a, dst: MACS.b, type: 0x8100 }, [0, 0, 8, 6, 0, 1])),
+  },
+  {
+    reason: 'BAD_ND',
+    provoke: (f) =>
+      f.from('a', solicitation({ src: MACS.a, from: 'fe80::a', target: 'fe80::b', hopLimit: 64 })),
   },
 ];
 

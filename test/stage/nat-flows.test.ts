@@ -3,7 +3,7 @@ import { dump } from '../../src/dataplane/dump.ts';
 import type { FlowRow } from '../../src/dataplane/messages.ts';
 import { Global } from '../../src/telemetry/counters.ts';
 import { address4, Fabric, IPS, MACS, macOf, network, peer, type Sent, service } from '../fabric.ts';
-import { arp, echoRequest, ethernet, readIpv4, tcp, udp } from '../frames.ts';
+import { arp, checksumsAreRight, echoRequest, ethernet, readIpv4, tcp, udp } from '../frames.ts';
 
 const VIP = '10.96.0.10';
 const backends = (...ips: string[]) => ips.map((ip) => ({ address: address4(ip), port: 8080 }));
@@ -114,31 +114,37 @@ describe('the flow key', () => {
       { src: MACS.a, dst: MACS.gateway },
       udp({ from: IPS.a, to: '10.96.0.11', sport: 9, dport: 80 }),
     );
-    expect(fabric.from('a', twin)).toEqual([]);
-    expect(fabric.drops()).toEqual({ FLOW_CLASH: 1 });
-    expect(readIpv4(fabric.from('b', answer(9))[0]!.frame).from).toBe(VIP);
+    const [sent] = fabric.from('a', twin);
+    const { from, sport } = readIpv4(sent!.frame);
+    expect([from, sent!.to]).toEqual([IPS.a, 'b']);
+    expect(sport).not.toBe(9);
+    expect(readIpv4(fabric.from('b', answer(9))[0]!.frame)).toMatchObject({ from: VIP, dport: 9 });
+    expect(readIpv4(fabric.from('b', answer(sport))[0]!.frame)).toMatchObject({
+      from: '10.96.0.11',
+      dport: 9,
+    });
   });
 
-  it('N4: a clash is avoided where another backend is free', () => {
+  it('N4, N26: a datagram sent directly, by a port that is in use towards a service, keeps its own answers', () => {
     const fabric = standing();
-    fabric.dataplane.apply([
-      {
-        op: 'service',
-        service: {
-          ...udpService,
-          id: 2,
-          name: 'default/twin:udp',
-          vip: address4('10.96.0.11'),
-          backends: backends(IPS.b, IPS.c),
-        },
-      },
-    ]);
     fabric.from('a', question(9));
-    const twin = ethernet(
-      { src: MACS.a, dst: MACS.gateway },
-      udp({ from: IPS.a, to: '10.96.0.11', sport: 9, dport: 80 }),
+    const direct = ethernet(
+      { src: MACS.a, dst: MACS.b },
+      udp({ from: IPS.a, to: IPS.b, sport: 9, dport: 8080 }),
     );
-    expect(fabric.from('a', twin).map((s) => s.to)).toEqual(['c']);
+    const [sent] = fabric.from('a', direct);
+    const { sport, packet } = readIpv4(sent!.frame);
+    expect(sport).not.toBe(9);
+    expect(checksumsAreRight(packet)).toBe(true);
+    expect(readIpv4(fabric.from('a', direct)[0]!.frame).sport).toBe(sport);
+    expect(readIpv4(fabric.from('b', answer(sport))[0]!.frame)).toMatchObject({
+      src: MACS.b,
+      from: IPS.b,
+      sport: 8080,
+      dport: 9,
+    });
+    expect(readIpv4(fabric.from('b', answer(9))[0]!.frame)).toMatchObject({ from: VIP, dport: 9 });
+    expect(flows(fabric)).toMatchObject([{ service: 'default/shop:udp' }, { service: '(direct)' }]);
   });
 });
 

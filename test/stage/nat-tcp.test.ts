@@ -336,26 +336,44 @@ describe('new flows', () => {
     expect(connection.row!.packets).toBe(1);
   });
 
-  it('N4: a client port that was used through a VIP reaches the backend directly once that is over', () => {
+  it('N4, N26: a client port in use through a VIP reaches the backend directly by another', () => {
     const connection = fresh();
     const { sport } = connection;
-    const direct = (): Sent[] =>
-      fabric.from(
-        'a',
-        ethernet(
-          { src: MACS.a, dst: MACS.b },
-          tcp({ from: IPS.a, to: IPS.b, sport, dport: 8080, flags: 'S', seq: SYN_SEQ }),
-        ),
+    const direct = () =>
+      readIpv4(
+        fabric.from(
+          'a',
+          ethernet(
+            { src: MACS.a, dst: MACS.b },
+            tcp({ from: IPS.a, to: IPS.b, sport, dport: 8080, flags: 'S', seq: SYN_SEQ }),
+          ),
+        )[0]!.frame,
       );
     const answer = () => readIpv4(connection.responder('SA', { ack: SYN_SEQ + 1 })[0]!.frame);
     for (const step of PATHS.ESTABLISHED!) connection.send(step);
-    direct();
-    expect(connection.state, 'a living connection keeps its tuple').toBe('ESTABLISHED');
-    for (const step of PATHS.TIME_WAIT!.slice(3)) connection.send(step);
-    expect(connection.state).toBe('TIME_WAIT');
-    expect(direct().map((s) => s.to)).toEqual(['b']);
+    const { from, sport: other } = direct();
+    expect([from, other === sport]).toEqual([IPS.a, false]);
+    expect(answer()).toMatchObject({ from: VIP, dport: sport });
+    const [back] = fabric.from(
+      'b',
+      ethernet(
+        { src: MACS.b, dst: MACS.a },
+        tcp({ from: IPS.b, to: IPS.a, sport: 8080, dport: other, flags: 'SA', seq: 1, ack: SYN_SEQ + 1 }),
+      ),
+    );
+    expect(readIpv4(back!.frame)).toMatchObject({ from: IPS.b, sport: 8080, dport: sport });
+  });
+
+  it('N4: a client port that was used through a VIP reaches the backend directly once that is over', () => {
+    const connection = fresh();
+    const { sport } = connection;
+    for (const step of PATHS.TIME_WAIT!) connection.send(step);
+    const syn = tcp({ from: IPS.a, to: IPS.b, sport, dport: 8080, flags: 'S', seq: SYN_SEQ });
+    const [sent] = fabric.from('a', ethernet({ src: MACS.a, dst: MACS.b }, syn));
+    expect(readIpv4(sent!.frame)).toMatchObject({ sport, to: IPS.b });
     expect(connection.state).toBe('NONE');
-    expect(answer()).toMatchObject({ from: IPS.b, sport: 8080, to: IPS.a, dport: sport });
+    const answer = readIpv4(connection.responder('SA', { ack: SYN_SEQ + 1 })[0]!.frame);
+    expect(answer).toMatchObject({ from: IPS.b, sport: 8080, to: IPS.a, dport: sport });
   });
 
   it.each(['A', 'FA', 'PA', 'F', ''])('N16: "%s" without a flow is reset at once and makes none', (flags) => {

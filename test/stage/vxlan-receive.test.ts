@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Fault, Gso } from '../../src/card/layout.ts';
 import { Global } from '../../src/telemetry/counters.ts';
-import { address4, Fabric, IPS, MACS, network, PEER_ADDRESSES, peer } from '../fabric.ts';
+import { address4, Fabric, IPS, MACS, network, PEER_ADDRESSES, peer, port } from '../fabric.ts';
 import { arp, ethernet, ipv6, partialSum, readIpv4, tcp, toHex, udp, vxlan } from '../frames.ts';
 
 const toA = (packet: ArrayLike<number>, type = 0x0800) =>
@@ -331,6 +331,20 @@ describe('a kernel peer’s unfinished frames', () => {
     expect(fabric.drops()).toEqual({ TOO_BIG: 1 });
     expect(sent.map(({ to }) => to)).toEqual(['p']);
     expect(readIpv4(sent[0]!.frame).icmp).toBe('3/4');
+  });
+
+  it('V26, B20: one that fits the overlay but not its port is cut for the port', () => {
+    const small = port('a', { mtu: 1300 });
+    const fabric = new Fabric([...Fabric.standing(), { op: 'port', port: small }]);
+    const [fits] = fabric.fromPeer('p', superFrame(1260));
+    expect(fits!.raw).toMatchObject({ gsoType: 0, gsoSize: 0, csumStart: 34 });
+    const frame = superFrame(1261);
+    const [sent] = fabric.fromPeer('p', frame);
+    expect(sent!.raw).toMatchObject({ gsoType: Gso.TCPV4, gsoSize: 1260, csumStart: 34, csumOffset: 16 });
+    expect(toHex(sent!.frame)).toBe(toHex(frame));
+    // complete: one packet, whose sender must learn the size
+    fabric.fromPeer('p', frame.with(50, frame[50]! ^ 1));
+    expect(fabric.drops()).toEqual({ TOO_BIG: 1 });
   });
 
   it('V26: small TCP and UDP frames with a partial checksum are marked so', () => {

@@ -1,10 +1,20 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { verify } from '../../bench/captures.ts';
 import type { Results } from '../../bench/results.ts';
-import { CANNOT } from '../lab/lab.ts';
+import { ethernet, tcp, udp } from '../frames.ts';
+import { CANNOT, testLab } from '../lab/lab.ts';
 
 const directories: string[] = [];
 afterEach(() => {
@@ -57,7 +67,52 @@ it.each([
   expect(stderr).not.toMatch(/^\s+at /m);
 });
 
+it('tells right, promised and wrong checksums of a capture apart', async () => {
+  const macs = { src: '02:00:00:00:00:01', dst: '02:00:00:00:00:02' };
+  const ends = { from: '10.0.0.1', to: '10.0.0.2', sport: 1000, dport: 2000, payload: [1, 2, 3, 4] };
+  const right = [ethernet(macs, udp(ends)), ethernet(macs, tcp(ends))];
+  const set = (frame: Uint8Array, at: number, value: number): Uint8Array =>
+    frame.with(at, value >>> 8).with(at + 1, value & 255);
+  // 10.0.0.1 + 10.0.0.2 + protocol + length
+  const promised = [set(right[0]!, 40, 0x1400 + 3 + 17 + 12), set(right[1]!, 50, 0x1400 + 3 + 6 + 24)];
+  const wrong = [set(right[0]!, 40, 0x1234), set(right[1]!, 50, 0x1234), set(right[0]!, 24, 0x1234)];
+  const lab = testLab();
+  try {
+    const file = join(lab.directory, 'made.pcap');
+    writeFileSync(file, pcap([...right, ...promised, ...wrong]));
+    // IP's own count as well: of all but the last
+    const sums = { frames: 7, right: 6 + 2 + 1, promised: 2, wrong: [5, 6, 7] };
+    expect(await verify(lab, file, true)).toEqual(sums);
+    expect(await verify(lab, file, false)).toEqual({ ...sums, promised: 0, wrong: [3, 4, 5, 6, 7] });
+  } finally {
+    await lab.dispose();
+  }
+});
+
+/** libpcap's file format, microseconds, Ethernet. */
+function pcap(frames: readonly Uint8Array[]): Buffer {
+  const words = (...values: number[]): Buffer => Buffer.from(Uint32Array.from(values).buffer);
+  const head = words(0xa1b2c3d4, 0x00040002, 0, 0, 65535, 1);
+  return Buffer.concat([
+    head,
+    ...frames.flatMap((frame, i) => [words(i, 0, frame.length, frame.length), Buffer.from(frame)]),
+  ]);
+}
+
 describe.skipIf(CANNOT !== null)('in namespaces', () => {
+  it('catches a slice of workloads and finds their checksums right', () => {
+    const { temporary, run } = bench('--captures', '--only', 'ping/same', '--only', 'datagrams-64x16/cross');
+    const { status, stdout, stderr } = run();
+    expect(status, stderr).toBe(0);
+    const lines = stdout.trim().split('\n');
+    expect(lines.map((line) => line.split(': ')[0])).toEqual([
+      'ping/same/unpinned',
+      'datagrams-64x16/cross/unpinned',
+    ]);
+    for (const line of lines) expect(line).toMatch(/ [1-9]\d* sums right, .*, 0 wrong$/);
+    expect(left(temporary)).toEqual([]);
+  }, 60_000);
+
   it('measures one cell, writes results and a page, and leaves nothing behind', () => {
     const { directory, temporary, run } = bench('--quick', '--only', 'rr-udp/same');
     const { status, stdout, stderr } = run();

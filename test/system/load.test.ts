@@ -110,6 +110,28 @@ describe('twill-load', () => {
     },
   );
 
+  it.each([[], ['--fresh']])(
+    'tells how long datagrams were on their way, and to which port: %s',
+    async (...more) => {
+      const port = await freePort();
+      const { rest } = await serve('pace-server', '--port', port, '--seconds', '0.8');
+      const pace = ['--rate', '2000', '--seconds', '0.2', ...more];
+      const begin = process.hrtime.bigint();
+      for (const to of [0, 1]) {
+        const sent = run('pace', '--to', '127.0.0.1', '--port', String(Number(port) + to), ...pace);
+        expect(sent).toEqual({ sent: 400, errors: 0 });
+      }
+      const lines = (await rest).trim().split('\n');
+      const { received, ...trip } = JSON.parse(lines.pop()!) as Record<string, number>;
+      expect(received).toBe(800);
+      expect(trip.p50).toBeGreaterThan(0);
+      const changes = lines.map((line) => line.split(' '));
+      expect(changes.map(([at]) => Number(at))).toEqual([Number(port), Number(port) + 1]);
+      const [first, second] = changes.map(([, at]) => BigInt(at!));
+      expect(first! > begin && second! - first! > 190_000_000n).toBe(true);
+    },
+  );
+
   it('fails with a reason where nobody answers', async () => {
     const args = ['--to', '127.0.0.1', '--port', await freePort(), '--seconds', '0.1'];
     const { status, stdout, stderr } = spawnSync(LOAD, ['crr', ...args], { encoding: 'utf8' });

@@ -5,6 +5,9 @@ import { Affinities } from '../../src/service/affinity.ts';
 const DAY = 86_400_000;
 /** Backend n: five words that name it. */
 const BACKENDS = Int32Array.from(Array.from({ length: 8 }, (_, n) => [0, 0, 0xffff, n, 8000 + n]).flat());
+/** What is read of a tuple: network and source. */
+const tupleOf = (network: number, client: number) =>
+  Int32Array.of(network << 8, 0, client, 0, 0, 0, 0xffff, 0, 0, 0);
 const find = (table: Affinities, client: number, service = 0, network = 0) =>
   table.find(network, service, 0, 0, 0xffff, client);
 const remember = (
@@ -14,7 +17,7 @@ const remember = (
   now: number,
   service = 0,
   network = 0,
-) => table.remember(network, service, 0, 0, 0xffff, client, BACKENDS, backend * 5, now);
+) => table.remember(tupleOf(network, client), service, BACKENDS, backend * 5, backend, now);
 const backendOf = (table: Affinities, row: number) => table.backend[row * 5 + 3];
 
 describe('the affinity table', () => {

@@ -17,8 +17,12 @@ const make = (id: number, vip: number, port: number, protocol: number, backends 
     port: 8000 + (id % 1000),
   })),
 });
-const find = (services: Services, { vip, protocol, port }: ServiceConfig) =>
-  services.find(vip[0], vip[1], vip[2], vip[3], protocol, port);
+const find = ({ frontends }: Services, { vip, protocol, port }: ServiceConfig) => {
+  const row = frontends.find(vip[0], vip[1], vip[2], vip[3], protocol, port);
+  return row < 0 ? -1 : frontends.owner[row]!;
+};
+const isVip4 = (services: Services, address: number) =>
+  services.frontends.hasClusterIP(0, 0, 0xffff, address);
 
 describe('the service table', () => {
   it('S15, S17, S25: behaves like a map from (VIP, protocol, port), and knows every VIP', () => {
@@ -58,7 +62,7 @@ describe('the service table', () => {
             }
           }
           const address = make(0, vip, 1, 6).vip[3];
-          expect(services.isVip4(address)).toBe([...model.values()].some((m) => m.vip[3] === address));
+          expect(isVip4(services, address)).toBe([...model.values()].some((m) => m.vip[3] === address));
         }
       }),
     );
@@ -71,7 +75,7 @@ describe('the service table', () => {
     for (const config of all) {
       expect(find(services, config)).toBe(config.id);
       expect(services.affinity[config.id]).toBe(config.affinity);
-      expect(services.hasBackend(config.id, ...config.backends[0]!.address, config.backends[0]!.port)).toBe(
+      expect(services.hasEndpoint(config.id, ...config.backends[0]!.address, config.backends[0]!.port)).toBe(
         true,
       );
     }
@@ -86,7 +90,7 @@ describe('the service table', () => {
     expect(all.map((config) => find(services, config))).toEqual(
       all.map(({ id }) => (id % 2 === 0 ? -1 : id)),
     );
-    expect(all.every(({ id, vip }) => services.isVip4(vip[3]) === (id % 2 === 1))).toBe(true);
+    expect(all.every(({ id, vip }) => isVip4(services, vip[3]) === (id % 2 === 1))).toBe(true);
   });
 
   it('S26, S31: the owner of an id changes with its removal, not with its configuration', () => {
@@ -117,14 +121,14 @@ describe('the service table', () => {
   it('S31, S33: a backend is its address and its port', () => {
     const services = new Services(5);
     services.set(make(3, 1, 80, 6));
-    const has = (ip: string, port: number) => services.hasBackend(3, ...address4(ip), port);
+    const has = (ip: string, port: number) => services.hasEndpoint(3, ...address4(ip), port);
     expect([
       has('10.77.0.1', 8003),
       has('10.77.0.2', 8003),
       has('10.77.0.1', 8004),
       has('10.77.0.3', 8003),
     ]).toEqual([true, true, false, false]);
-    expect(services.hasBackend(3, 1, 0, 0xffff, address4('10.77.0.1')[3], 8003)).toBe(false);
+    expect(services.hasEndpoint(3, 1, 0, 0xffff, address4('10.77.0.1')[3], 8003)).toBe(false);
   });
 
   it('S9: an IPv6 VIP is found and is no IPv4 one', () => {
@@ -132,7 +136,7 @@ describe('the service table', () => {
     const config: ServiceConfig = { ...make(1, 1, 80, 6), vip: [0xfd000096 | 0, 0, 0, 0x22] };
     services.set(config);
     expect(find(services, config)).toBe(1);
-    expect(services.isVip4(0x22)).toBe(false);
+    expect(isVip4(services, 0x22)).toBe(false);
     services.remove(1);
     expect(find(services, config)).toBe(-1);
   });
@@ -150,7 +154,7 @@ describe('the service table', () => {
     const all = Array.from({ length: 1000 }, (_, i) => make(i, i, 80, 6));
     for (const config of all) services.set(config);
     let steps = 0;
-    for (const _ of services.grow(100_000)) {
+    for (const _ of services.grow(100_000, 0)) {
       steps++;
       services.next[7]!++;
       expect(find(services, all[steps % 1000]!)).toBe(steps % 1000);
@@ -158,7 +162,7 @@ describe('the service table', () => {
     expect(services.capacity).toBe(131_072);
     expect(services.next[7]).toBe(steps);
     expect(all.map((config) => find(services, config))).toEqual(all.map(({ id }) => id));
-    expect(all.every(({ vip }) => services.isVip4(vip[3]))).toBe(true);
+    expect(all.every(({ vip }) => isVip4(services, vip[3]))).toBe(true);
     expect(services.name(999)).toBe('default/s999:p');
   });
 
@@ -169,11 +173,11 @@ describe('the service table', () => {
     expect(find(services, make(0, 1, 80, 6))).toBe(2);
     services.remove(1);
     expect(find(services, make(0, 1, 80, 6))).toBe(2);
-    expect(services.isVip4(make(0, 1, 80, 6).vip[3])).toBe(true);
+    expect(isVip4(services, make(0, 1, 80, 6).vip[3])).toBe(true);
     services.set(make(1, 5, 80, 6));
     services.remove(2);
     expect([find(services, make(0, 1, 80, 6)), find(services, make(0, 5, 80, 6))]).toEqual([-1, 1]);
-    expect(services.isVip4(make(0, 1, 80, 6).vip[3])).toBe(false);
+    expect(isVip4(services, make(0, 1, 80, 6).vip[3])).toBe(false);
     expect(services.count).toBe(1);
   });
 
@@ -192,7 +196,7 @@ describe('the service table', () => {
             const isBackend = ready.includes(n) && asked === port;
             const stays = alive.length === 0 || isBackend || (alive.includes(n) && !ready.includes(n));
             expect(services.serves(3, ...word(n), asked)).toBe(stays);
-            expect(services.hasBackend(3, ...word(n), asked)).toBe(isBackend);
+            expect(services.hasEndpoint(3, ...word(n), asked)).toBe(isBackend);
           }
         }
       }),

@@ -74,7 +74,7 @@ describe('Neighbors', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const neighbors = new Neighbors(packets, 1);
-        const rows = Array.from({ length: 6 }, (_, n) => neighbors.startAsking(0, n + 1, 0));
+        const rows = Array.from({ length: 6 }, (_, n) => neighbors.startAsking(0, 0, 0, 0xffff, n + 1, 0));
         const model: number[][] = rows.map(() => []);
         const free = Array.from({ length: 1024 }, (_, n) => 1023 - n);
         const hold = (at: number): void => {
@@ -108,7 +108,10 @@ describe('Neighbors', () => {
 
   it('A13: the row asked longest ago is asked first', () => {
     const neighbors = new Neighbors(packets, 1);
-    const [a, b] = [neighbors.startAsking(0, 1, 0), neighbors.startAsking(0, 2, 5)];
+    const [a, b] = [
+      neighbors.startAsking(0, 0, 0, 0xffff, 1, 0),
+      neighbors.startAsking(0, 0, 0, 0xffff, 2, 5),
+    ];
     expect(neighbors.oldestAsking()).toBe(a);
     neighbors.askedAgain(a, 10);
     expect(neighbors.oldestAsking()).toBe(b);

@@ -38,6 +38,7 @@ export function checkNetworks(set: Findings): void {
     byPort.set(port, sharer ?? network);
     checkSubnets(set, network);
     checkValues(set, network);
+    checkWayOut(set, network);
   });
 }
 
@@ -86,6 +87,25 @@ function checkSubnets(set: Findings, network: Network): void {
       );
     }
   });
+}
+
+/** N33, and what would be without effect. */
+function checkWayOut(set: Findings, network: Network): void {
+  const { nat, internal } = network.spec;
+  if (!nat.masquerade) return;
+  if (internal) {
+    set.refuse(
+      network,
+      'spec.nat.masquerade',
+      'nothing leaves an internal network; remove it, or internal: true',
+    );
+  } else if (!set.ports.some(({ spec }) => spec.network === network.name && spec.netns === null)) {
+    set.warn(
+      network,
+      'spec.nat.masquerade',
+      `without effect: no Port without netns, which is a network's way out, is in network ${network.name}`,
+    );
+  }
 }
 
 function checkValues(set: Findings, network: Network): void {

@@ -1,7 +1,7 @@
 /** Ports against their network and each other. */
 import type { InterfaceAddress } from '../../card/native.ts';
 import { FIRST_PEER, FIRST_PORT } from '../../telemetry/counters.ts';
-import { contains, parseAddress, parseCidr, reservedIn, sameWords } from '../../wire/address.ts';
+import { contains, overlaps, parseAddress, parseCidr, reservedIn, sameWords } from '../../wire/address.ts';
 import type { Findings } from '../check.ts';
 import { gatewayMac, routerMac } from '../identity.ts';
 import { formatOrigin } from '../problem.ts';
@@ -18,6 +18,7 @@ export function checkPorts(set: Findings): void {
   const interfaces = new Map<string, Port>();
   const macs = new Map<string, Port>();
   const addresses = new Map<string, Port>();
+  const hostPorts = new Map<Network, Port>();
   set.ports.forEach((port, i) => {
     if (i === MOST_PORTS) set.refuse(port, 'metadata.name', `more than ${MOST_PORTS} ports`);
     const { netns, interface: name, network: networkName, mac } = port.spec;
@@ -43,6 +44,7 @@ export function checkPorts(set: Findings): void {
         `${mac} is port ${macTwin.name}'s (${formatOrigin(macTwin.origin)}); MACs differ within a network`,
       );
     }
+    if (netns === null) checkHostPort(set, port, network, hostPorts);
     checkReservedMac(set, port, network);
     checkMtu(set, port, network);
     port.spec.addresses.forEach((given, j) => {
@@ -59,6 +61,35 @@ export function checkPorts(set: Findings): void {
       checkAddress(set, port, network, path, given);
     });
   });
+}
+
+/** One per network, with an address to be spoken to by, in subnets the host can tell from those of other networks. */
+function checkHostPort(set: Findings, port: Port, network: Network, others: Map<Network, Port>): void {
+  const twin = others.get(network);
+  if (twin !== undefined) {
+    set.refuse(
+      port,
+      'spec.network',
+      `port ${twin.name} (${formatOrigin(twin.origin)}) is network ${network.name}'s port of the host already, and one is all; give this one a netns`,
+    );
+    return;
+  }
+  const subnets = network.spec.subnets.map(({ cidr }) => parseCidr(cidr));
+  if (subnets.length > 0 && port.spec.addresses.length === 0) {
+    const known = subnets.map(({ text }) => text).join(', ');
+    set.refuse(port, 'spec.addresses', `missing; a port of the host needs an address of its own in ${known}`);
+  }
+  for (const [other, owner] of others) {
+    const mine = subnets.find((a) => other.spec.subnets.some(({ cidr }) => overlaps(a, parseCidr(cidr))));
+    if (mine === undefined) continue;
+    set.refuse(
+      port,
+      'spec.network',
+      `subnet ${mine.text} of network ${network.name} overlaps network ${other.name}, where the host has port ` +
+        `${owner.name} (${formatOrigin(owner.origin)}); it could not tell them apart: give one a netns`,
+    );
+  }
+  others.set(network, port);
 }
 
 function checkAddress(

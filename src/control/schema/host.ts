@@ -2,9 +2,9 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { ALGORITHMS, ON_ENDPOINT_REMOVED } from '../../service/record.ts';
-import { parseCidr, unusualKind } from '../../wire/address.ts';
+import { parseAddress, parseCidr, unusualKind } from '../../wire/address.ts';
 import { show } from '../problem.ts';
-import type { HostSpec } from '../types.ts';
+import type { Endpoint, HostSpec } from '../types.ts';
 import { ownKind } from './envelope.ts';
 import {
   boolean,
@@ -89,6 +89,8 @@ export const hostSchema = ownKind(
     fragments: z
       .strictObject({ maxBytes: size(65_536, 2 ** 30).default(4 << 20), timeout: timeout(30) })
       .prefault({}),
+    health: z.strictObject({ bind: binding('0.0.0.0:10256') }).prefault({}),
+    metrics: z.strictObject({ bind: binding('127.0.0.1:10249') }).prefault({}),
   }),
 );
 
@@ -117,4 +119,16 @@ function nodePortAddresses() {
       );
     });
   });
+}
+
+/** Where to listen: "127.0.0.1:10249", "[::1]:10249", or null for none. */
+function binding(usual: string) {
+  return field(`an address and port such as ${usual}, or none`, (value): Endpoint | null | undefined => {
+    if (value === 'none') return null;
+    const [, v6, v4, digits] =
+      /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(typeof value === 'string' ? value : '') ?? [];
+    const port = Number(digits);
+    if (!(port >= 1 && port <= 65_535)) return undefined;
+    return { address: parseAddress(v6 ?? v4!).text, port };
+  }).prefault(usual);
 }

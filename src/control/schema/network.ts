@@ -44,6 +44,11 @@ const bridge = z.strictObject({
   reserved: choice('drop', 'forward').default('drop'),
 });
 
+const nat = z.strictObject({
+  masquerade: boolean().default(false),
+  except: z.array(cidr()).default([]),
+});
+
 export const networkSchema = ownKind(
   z.strictObject({
     subnets: z
@@ -52,6 +57,8 @@ export const networkSchema = ownKind(
     mtu: integerOr(LEAST_MTU, MOST_MTU, 'auto').default('auto'),
     vxlan,
     bridge: bridge.prefault({}),
+    nat: nat.prefault({}),
+    internal: boolean().default(false),
   }),
 );
 

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { InterfaceAddress } from '../../card/native.ts';
 import { parseAddress, parseInterface, unusualKind } from '../../wire/address.ts';
-import { portMac } from '../identity.ts';
+import { hostInterface, portMac } from '../identity.ts';
 import { show } from '../problem.ts';
 import type { PortSpec } from '../types.ts';
 import { ownKind } from './envelope.ts';
@@ -24,7 +24,7 @@ export const portSchema = ownKind(
   z.strictObject({
     network: resourceName(),
     netns: netnsPath().optional(),
-    interface: interfaceName().default('eth0'),
+    interface: interfaceName().optional(),
     mac: unicastMac().optional(),
     addresses: z.array(portAddress()).default([]),
     defaultRoute: boolean().default(true),
@@ -33,13 +33,16 @@ export const portSchema = ownKind(
   }),
 );
 
+/** A port without `netns` is the host's own: it speaks for whatever the host routes, and takes no default route. */
 export function portSpec(parsed: z.infer<typeof portSchema>): PortSpec {
   const { spec, metadata } = parsed;
+  const isHost = spec.netns === undefined;
   return compact<PortSpec>({
     ...spec,
     netns: spec.netns ?? null,
+    interface: spec.interface ?? (isHost ? hostInterface(spec.network) : 'eth0'),
     mac: spec.mac ?? portMac(spec.network, metadata.name, spec.addresses[0]?.address ?? ''),
-    antiSpoof: spec.antiSpoof ?? (spec.addresses.length > 0 ? 'strict' : 'mac'),
+    antiSpoof: spec.antiSpoof ?? (isHost || spec.addresses.length === 0 ? 'mac' : 'strict'),
   });
 }
 

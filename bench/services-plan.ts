@@ -1,0 +1,71 @@
+/** What is measured of Services: how many, how often, and the cells it goes to. */
+import { OVERHEAD_SECONDS } from './matrix.ts';
+import type { Cell, Run } from './results.ts';
+import { WAYS } from './sites.ts';
+
+export interface ServicesPlan {
+  readonly sizes: readonly number[];
+  readonly rounds: number;
+  /** Of one run of connections. */
+  readonly seconds: number;
+  /** A rule set that takes longer to load is given up, s. */
+  readonly loadLimit: number;
+  /** Even. */
+  readonly changes: number;
+}
+
+export const SERVICES: Readonly<Record<'full' | 'quick', ServicesPlan>> = {
+  full: { sizes: [1, 100, 10_000, 100_000], rounds: 3, seconds: 1, loadLimit: 45, changes: 10 },
+  quick: { sizes: [1, 10_000], rounds: 2, seconds: 0.5, loadLimit: 15, changes: 4 },
+};
+
+/** What the services take, about: loading grows with the size, the rest does not. */
+export function servicesSeconds(plan: ServicesPlan): number {
+  const perSize = WAYS.length * plan.rounds * (plan.seconds + OVERHEAD_SECONDS) + plan.rounds * 3 + 4;
+  return 26 + plan.sizes.reduce((sum, size) => sum + perSize + size / 2000, 0);
+}
+
+export type Draft = Omit<Cell, 'series' | 'ratios'>;
+
+export function cellOf(
+  name: string,
+  size: number,
+  title: string,
+  unit: Cell['unit'],
+  better: Cell['better'],
+): Draft {
+  const count = size.toLocaleString('en').replaceAll(',', ' ');
+  return {
+    id: `${name}-${size}/same/unpinned`,
+    group: 'services',
+    title: `${title} ${count} ${size === 1 ? 'service' : 'services'}`,
+    path: 'same',
+    layout: 'unpinned',
+    mtu: 1500,
+    unit,
+    better,
+    runs: [],
+    notes: [],
+  };
+}
+
+/** A run that no guard watched. */
+export const plainRun = (contender: string, round: number, value: number): Run => ({
+  contender,
+  round,
+  value,
+  steal: 0,
+  foreign: 0,
+  guards: {
+    retransmits: null,
+    drops: {},
+    checksumErrors: 0,
+    applicationOverruns: 0,
+    daemonOverruns: 0,
+    collections: 0,
+    deoptimisations: 0,
+  },
+});
+
+/** Does what adds runs to a cell. @returns false when it failed, which is then a note of the cell */
+export type Attempt = (cell: Draft, who: string, work: () => Promise<void>) => Promise<boolean>;

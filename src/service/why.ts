@@ -1,0 +1,20 @@
+/**
+ * How a flow came by its endpoint, as two columns of the flow table.
+ *
+ *   how   bits 0–1 kind (FrontendKind, 3 = node port) · 2 set (EndpointSet) · 3 affinity named it · 4–5 algorithm
+ *         (index into ALGORITHMS) · 6 no service's: only its source port is another
+ *   why   index of the endpoint in its set << 16 | endpoints of the set, then; both at most 65535
+ */
+export const enum How {
+  KIND = 3,
+  LOCAL_SET = 4,
+  AFFINITY = 8,
+  DIRECT = 64,
+}
+
+export const ALGORITHM_SHIFT = 4;
+
+const MOST = 0xffff;
+
+export const packWhy = (index: number, candidates: number): number =>
+  (Math.min(index, MOST) << 16) | Math.min(candidates, MOST);
