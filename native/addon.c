@@ -205,6 +205,29 @@ static napi_value route_to(napi_env env, napi_callback_info info)
   return NULL;
 }
 
+static napi_value change_route(napi_env env, napi_callback_info info)
+{
+  napi_value v[2], part;
+  struct way w;
+  struct failure f;
+  bool add;
+  if (!read_arguments(env, info, 2, v, NULL) || !read_bool(env, v[0], "add", &add) ||
+      !get_property(env, v[1], "to", &part) || !read_address(env, part, "to", &w.to) ||
+      !get_int(env, v[1], "prefix", 0, w.to.bytes * 8, &w.prefix) || !get_property(env, v[1], "via", &part) ||
+      !read_address(env, part, "via", &w.via) || !get_property(env, v[1], "source", &part) ||
+      !read_address(env, part, "source", &w.source) || !get_int(env, v[1], "index", 1, INT32_MAX, &w.index))
+    return NULL;
+  if (w.via.family != w.to.family || w.source.family != w.to.family) {
+    throw_argument(env, "via", "addresses of one family");
+    return NULL;
+  }
+  int nl = netlink_open(&f);
+  int done = nl < 0 ? -1 : netlink_change_route(nl, add, &w, &f);
+  if (nl >= 0) close(nl);
+  if (done < 0) throw_failure(env, &f);
+  return NULL;
+}
+
 static napi_value close_fd(napi_env env, napi_callback_info info)
 {
   napi_value v[1];
@@ -269,7 +292,7 @@ static const struct {
 } FUNCTIONS[] = {
     {"createTap", create_tap}, {"setMtu", set_mtu},   {"openUnderlay", open_underlay}, {"routeTo", route_to},
     {"close", close_fd},       {"createWake", create_wake}, {"wake", wake},            {"notify", notify},
-    {"pin", pin},              {"createCard", handle_create},
+    {"pin", pin},              {"createCard", handle_create}, {"changeRoute", change_route},
 };
 
 NAPI_MODULE_INIT()

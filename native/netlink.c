@@ -164,6 +164,30 @@ int netlink_default_route(int nl, int index, const struct address *gateway, stru
   return why ? fail(f, why, "add default route via %s", gateway->text) : 0;
 }
 
+/* Of no routing daemon in /etc/iproute2/rt_protos: these routes are ours alone. */
+#define ROUTES_OF_TWILL 84
+
+int netlink_change_route(int nl, bool add, const struct way *w, struct failure *f)
+{
+  struct request q;
+  struct reply r;
+  uint16_t flags = add ? NLM_F_CREATE | NLM_F_EXCL : 0;
+  struct rtmsg *m = begin(&q, add ? RTM_NEWROUTE : RTM_DELROUTE, NLM_F_ACK | flags, sizeof *m);
+  m->rtm_family = (uint8_t)w->to.family;
+  m->rtm_dst_len = (uint8_t)w->prefix;
+  m->rtm_table = RT_TABLE_MAIN;
+  m->rtm_protocol = ROUTES_OF_TWILL;
+  m->rtm_scope = RT_SCOPE_UNIVERSE;
+  m->rtm_type = RTN_UNICAST;
+  m->rtm_flags = RTNH_F_ONLINK;
+  attribute(&q, RTA_DST, w->to.raw, (size_t)w->to.bytes);
+  attribute(&q, RTA_GATEWAY, w->via.raw, (size_t)w->via.bytes);
+  attribute(&q, RTA_PREFSRC, w->source.raw, (size_t)w->source.bytes);
+  attribute(&q, RTA_OIF, &w->index, sizeof w->index);
+  int why = ask(nl, &q, &r);
+  return why ? fail(f, why, "%s route to %s/%d", add ? "add" : "remove", w->to.text, w->prefix) : 0;
+}
+
 /* IPv4 answers an unusable route with an error, IPv6 with a route whose type says so. */
 static int route_error(const struct rtmsg *m)
 {

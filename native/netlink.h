@@ -3,6 +3,7 @@
 #define TWILL_NETLINK_H
 
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "address.h"
@@ -35,6 +36,14 @@ int netlink_up(int nl, int index, struct failure *f);
 /* IPv6 addresses skip duplicate address detection: the fabric assigned them. */
 int netlink_address(int nl, int index, const struct address *a, int prefix, struct failure *f);
 int netlink_default_route(int nl, int index, const struct address *gateway, struct failure *f);
+/* A route of ours, which `ip route show proto 84` lists. */
+struct way {
+  struct address to, via, source;
+  int prefix;
+  int index; /* of the link, on which `via` is a neighbour whatever the addresses say */
+};
+/* EEXIST: somebody has a route to there. ESRCH: there was none to remove. */
+int netlink_change_route(int nl, bool add, const struct way *w, struct failure *f);
 int netlink_route(int nl, const struct address *to, struct route *out, struct failure *f);
 
 #endif

@@ -57,6 +57,18 @@ export interface Route {
   source: string;
 }
 
+/** A route by a link of ours. All addresses of one family, in text form. */
+export interface OwnRoute {
+  readonly to: string;
+  readonly prefix: number;
+  /** Next hop, taken for a neighbour on the link whatever its addresses are. */
+  readonly via: string;
+  /** Preferred source. */
+  readonly source: string;
+  /** Of the link. */
+  readonly index: number;
+}
+
 /** One card's calls, bound to its own region. `poll` and `flush` take no arguments and do not allocate. */
 export interface NativeCardHandle {
   readonly buffer: ArrayBuffer;
@@ -87,6 +99,11 @@ export interface Native {
   openUnderlay(options: UnderlayOptions): Underlay;
   /** The kernel's route towards an address (RTM_GETROUTE) and the MTU of its link. */
   routeTo(address: string): Route;
+  /**
+   * Adds or removes a route of the caller's namespace, owned by us (`ip route show proto 84`).
+   * EEXIST: somebody has a route to there; ESRCH: there is none to remove.
+   */
+  changeRoute(add: boolean, route: OwnRoute): void;
   close(fd: number): void;
   createWake(): number;
   wake(fd: number): void;

@@ -6,8 +6,8 @@
  *   SIGTERM, SIGINT   removes every device and the socket file, 0; a second one leaves at once, 1
  *   worker dead       the same clean-up, 70: the supervisor starts another
  *
- * Devices live as long as their descriptors, so even `kill -9` leaves nothing but the socket file, which the
- * next start removes.
+ * Devices live as long as their descriptors, so even `kill -9` leaves nothing but the socket file and, where the host
+ * has a port, the nftables table and the sysctls it names; the next start puts all of that right.
  */
 import { rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
@@ -25,6 +25,8 @@ import { Api } from './api.ts';
 import { DataplaneProxy } from './dataplane-proxy.ts';
 import { openEcho } from './echo.ts';
 import { Health, type HealthFacts } from './health/health.ts';
+import { HostSide } from './host-side.ts';
+import { hostSystem } from './host-system.ts';
 import { createLog, type LogLevel } from './log.ts';
 import { Manager, Rejected } from './manager.ts';
 import { Supervisor } from './notify.ts';
@@ -96,6 +98,7 @@ class Daemon {
   readonly #sampler = new Sampler(this.#counters, performance.now());
   readonly #started = performance.now();
   #dataplane: DataplaneProxy | undefined;
+  #hostSide: HostSide | undefined;
   #manager: Manager | undefined;
   #prober: Prober | undefined;
   #server: ControlServer | undefined;
@@ -178,9 +181,13 @@ class Daemon {
     if (this.#closing) return;
     const health = new Health(this.#healthFacts(), this.#counters, this.#log);
     this.#health = health;
+    const hostSide = new HostSide(hostSystem(this.#native), socket);
+    this.#hostSide = hostSide;
+    hostSide.recover();
     const manager = new Manager({
       kernel: this.#native,
       dataplane,
+      host: hostSide,
       log: this.#log,
       onChange: () => this.#onChange(),
       observer: health.progress,
@@ -222,6 +229,7 @@ class Daemon {
     this.#signals++;
     if (this.#signals > 1) {
       // The kernel closes what is open, and with it goes every device.
+      this.#hostSide?.close();
       if (this.#server) rmSync(this.#options.socket, { force: true });
       process.exit(FAILED);
     }

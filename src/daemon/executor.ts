@@ -1,8 +1,8 @@
 /**
- * Owns the kernel's side of the running generation: TAP descriptors and underlay sockets. Carries out a plan
+ * Owns the kernel's side of the running generation: TAP descriptors, underlay sockets, the host's side. Carries out a plan
  * as one step: it succeeds, or everything it did is undone in reverse order and an error is thrown.
  *
- * Order: preparation (open, create) → worker (devices, ops) → clean-up (close). A device that takes the place
+ * Order: preparation (open, create, host) → worker (devices, ops) → clean-up (close). A device that takes the place
  * of a running one — same interface, same UDP socket, same id — cannot exist beside it: the old one is let go
  * first and made again if the rest fails.
  *
@@ -12,17 +12,21 @@
  */
 import { statSync } from 'node:fs';
 import type { Native, Underlay } from '../card/native.ts';
+import type { HostPlan } from '../control/host-plan.ts';
 import type { Plan, PortPlan, UnderlayPlan } from '../control/types.ts';
 import type { Op } from '../dataplane/config.ts';
 import type { DeviceChanges, ServiceBatch } from '../dataplane/messages.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { DeviceFailure } from './failures.ts';
+import type { HostSide, IndexOf } from './host-side.ts';
 
 export type Kernel = Pick<Native, 'createTap' | 'setMtu' | 'openUnderlay' | 'close' | 'routeTo'>;
 
 interface OpenTap {
   readonly plan: PortPlan;
   readonly fd: number;
+  /** Of the link. */
+  readonly index: number;
   /** Of the namespace it was made in; null for the daemon's own. */
   readonly identity: string | null;
 }
@@ -37,15 +41,22 @@ type Undo = () => void | Promise<void>;
 export class Executor {
   readonly #kernel: Kernel;
   readonly #dataplane: Dataplane;
+  readonly #host: HostSide;
   /** By card device. */
   readonly #taps = new Map<number, OpenTap>();
   readonly #underlays = new Map<number, OpenUnderlay>();
   /** Called for a port that was taken down for its successor and could not be made again. */
   readonly #onLost: (port: PortPlan, error: unknown) => void;
 
-  constructor(kernel: Kernel, dataplane: Dataplane, onLost: (port: PortPlan, error: unknown) => void) {
+  constructor(
+    kernel: Kernel,
+    dataplane: Dataplane,
+    host: HostSide,
+    onLost: (port: PortPlan, error: unknown) => void,
+  ) {
     this.#kernel = kernel;
     this.#dataplane = dataplane;
+    this.#host = host;
     this.#onLost = onLost;
   }
 
@@ -59,8 +70,11 @@ export class Executor {
     return this.#taps.has(port.config.device);
   }
 
-  /** @throws DeviceFailure, or the worker's refusal; in both cases nothing has changed. */
-  async run(plan: Plan, ops: readonly Op[], services: ServiceBatch): Promise<void> {
+  /**
+   * @param host absent: it stays as it is
+   * @throws DeviceFailure, HostFailure, or the worker's refusal; in all cases nothing has changed.
+   */
+  async run(plan: Plan, ops: readonly Op[], services: ServiceBatch, host?: HostPlan): Promise<void> {
     const undo: Undo[] = [];
     const taps: OpenTap[] = [];
     const underlays: OpenUnderlay[] = [];
@@ -78,6 +92,7 @@ export class Executor {
         undo.push(() => this.#kernel.close(tap.fd));
       }
       for (const port of plan.setMtu) this.#changeMtu(port, undo);
+      if (host) this.#changeHost(host, taps, undo);
       const added = additions(taps, underlays);
       const remove = [
         ...plan.removePorts.map((port) => port.config.device),
@@ -141,6 +156,7 @@ export class Executor {
       throw error;
     }
     this.#taps.set(port.config.device, tap);
+    this.#host.relink(this.#indexOf);
   }
 
   /** Opens again what `#restore` could not. @throws DeviceFailure */
@@ -158,6 +174,7 @@ export class Executor {
 
   /** Closes everything. The worker must have ended. */
   close(): void {
+    this.#host.close();
     for (const device of [...this.#taps.keys()]) this.#closeTap(device);
     for (const device of [...this.#underlays.keys()]) this.#closeUnderlay(device);
   }
@@ -191,6 +208,7 @@ export class Executor {
         this.#onLost(plan, error);
       }
     }
+    this.#host.relink(this.#indexOf);
     const back = additions(
       taps.flatMap(({ plan }) => this.#taps.get(plan.config.device) ?? []),
       underlays.flatMap(({ plan }) => this.#underlays.get(plan.device) ?? []),
@@ -229,10 +247,21 @@ export class Executor {
     });
   }
 
+  /** New links are not among the running ones yet. */
+  #changeHost(next: HostPlan, created: readonly OpenTap[], undo: Undo[]): void {
+    const before = this.#host.plan;
+    const isOf = (name: string) => (tap: OpenTap) => tap.plan.config.name === name;
+    this.#host.apply(next, (name) => created.find(isOf(name))?.index ?? this.#indexOf(name));
+    undo.push(() => this.#host.apply(before, this.#indexOf));
+  }
+
+  readonly #indexOf: IndexOf = (name) =>
+    [...this.#taps.values()].find(({ plan }) => plan.config.name === name)?.index;
+
   #create(port: PortPlan): OpenTap {
     try {
-      const { fd } = this.#kernel.createTap(port.tap);
-      return { plan: port, fd, identity: identityOf(port) };
+      const { fd, index } = this.#kernel.createTap(port.tap);
+      return { plan: port, fd, index, identity: identityOf(port) };
     } catch (error) {
       throw new DeviceFailure({ port }, error);
     }

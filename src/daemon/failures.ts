@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { attachedIn, problemIn } from '../control/problem.ts';
 import type { PortPlan, Problem, Resource, UnderlayPlan } from '../control/types.ts';
+import type { HostFailure } from './host-side.ts';
 
 /** A device that could not be made. */
 export class DeviceFailure extends Error {
@@ -48,6 +49,13 @@ export async function explain(failure: DeviceFailure, resources: readonly Resour
   return 'port' in failure.device
     ? explainPort(failure, failure.device.port, resources)
     : explainUnderlay(failure, failure.device.underlay, resources);
+}
+
+/** What the host's kernel refused for the sake of a port. */
+export function explainHost(failure: HostFailure, resources: readonly Resource[]): Problem {
+  const resource = resources.find((r) => r.kind === 'Port' && r.name === failure.port);
+  if (resource === undefined) return { file: '', line: 0, column: 0, path: '', message: failure.message };
+  return problemIn(resource, '', failure.message);
 }
 
 const NO_TUN =

@@ -12,6 +12,7 @@ import type { Logger } from 'pino';
 import { checkFabric, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
+import { hostPlan } from '../control/host-plan.ts';
 import { mtuWarnings } from '../control/mtu.ts';
 import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
@@ -34,8 +35,10 @@ import type {
 import type { Op, PeerConfig } from '../dataplane/config.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
-import { DeviceFailure, explain, preflight } from './failures.ts';
+import { Faces } from './faces.ts';
+import { DeviceFailure, explain, explainHost, preflight } from './failures.ts';
 import type { Observer } from './health/progress.ts';
+import { HostFailure, type HostSide } from './host-side.ts';
 import { type OwnedReplacement, OwnedSet } from './owned.ts';
 
 /** Refused; nothing has changed. */
@@ -56,6 +59,7 @@ export class Rejected extends Error {
 export interface ManagerOptions {
   readonly kernel: Kernel;
   readonly dataplane: Dataplane;
+  readonly host: HostSide;
   readonly log: Logger;
   /** After every swap of more than services. */
   readonly onChange?: () => void;
@@ -70,6 +74,7 @@ export class Manager {
   readonly #paths = new Map<number, number>();
   readonly #set = new OwnedSet();
   readonly #services = new ServiceBook();
+  readonly #faces = new Faces();
   #generation: Generation | null = null;
   /** What the transaction under way has brought. */
   #changed: readonly Resource[] = [];
@@ -77,8 +82,8 @@ export class Manager {
 
   constructor(options: ManagerOptions) {
     this.#options = options;
-    const { kernel, dataplane, log } = options;
-    this.#executor = new Executor(kernel, dataplane, (port, error) =>
+    const { kernel, dataplane, host, log } = options;
+    this.#executor = new Executor(kernel, dataplane, host, (port, error) =>
       log.error({ port: port.config.name, err: error }, 'port lost: it could not be made again'),
     );
     this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu, hostAddresses };
@@ -243,8 +248,9 @@ export class Manager {
     if (dryRun) return { changes, warnings: lines };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
-      await this.#executor.run(plan, ops, staged.batch);
+      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric) : undefined);
     } catch (error) {
+      if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure
         ? new Rejected([formatProblem(await explain(error, fabric))])
         : error;
@@ -258,6 +264,9 @@ export class Manager {
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
     lines.push(...(await this.#revive(generation, fabric)));
+    const faces = this.#faces.commit(replacements);
+    if (faces) this.#options.host.serve(faces);
+    lines.push(...this.#options.host.problems);
     if (isFabric) this.#options.onChange?.();
     this.#report(changes);
     return { changes, warnings: lines };

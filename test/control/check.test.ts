@@ -291,6 +291,12 @@ describe('the host’s own ports', () => {
     ]);
   });
 
+  it('has a name that can stand in a rule', () => {
+    expect(errors(blue(), own('node', { interface: 'a"*' }))).toEqual([
+      'spec.interface: "a"*" would not be one word to nft; use letters, digits, "-", "_", "." and "@", such as tw-blue',
+    ]);
+  });
+
   it('has an address of its own', () => {
     expect(errors(blue(), own('node', { addresses: [] }))).toEqual([
       'spec.addresses: missing; a port of the host needs an address of its own in 10.77.0.0/24',

@@ -1,9 +1,11 @@
 /** A kernel and a dataplane that keep a diary, and fail where a test says so. */
 import { type Logger, pino } from 'pino';
-import type { TapOptions, UnderlayOptions } from '../../src/card/native.ts';
+import type { OwnRoute, TapOptions, UnderlayOptions } from '../../src/card/native.ts';
 import type { Source } from '../../src/control/types.ts';
 import type { Dataplane, DumpRows } from '../../src/daemon/dataplane-proxy.ts';
 import type { Kernel } from '../../src/daemon/executor.ts';
+import { HostSide } from '../../src/daemon/host-side.ts';
+import type { HostSystem } from '../../src/daemon/host-system.ts';
 import type { Op } from '../../src/dataplane/config.ts';
 import type { DeviceChanges, DumpKind } from '../../src/dataplane/messages.ts';
 
@@ -66,6 +68,56 @@ export class FakeKernel implements Kernel {
     this.diary.push(entry);
   }
 }
+
+/** nftables, sysctls and routes as a program sees them. */
+export class FakeHost implements HostSystem {
+  readonly diary: string[] = [];
+  /** Texts by name. */
+  readonly tables = new Map<string, string>();
+  readonly sysctls = new Map([
+    ['net.ipv4.ip_forward', '0'],
+    ['net.ipv6.conf.all.forwarding', '0'],
+  ]);
+  /** "10.96.0.10/32 via 10.77.0.1 src 10.77.0.2 dev 7" */
+  readonly routes = new Set<string>();
+  /** Refuses the next scripts, sysctls or routes that contain a text. */
+  readonly refused = new Set<string>();
+
+  nft(script: string): void {
+    this.#note(script);
+    const [, name = ''] = /delete table inet (\S+)/.exec(script)!;
+    this.tables.delete(name);
+    if (script.includes('{')) this.tables.set(name, script);
+  }
+
+  table(name: string): string | null {
+    return this.tables.get(name) ?? null;
+  }
+
+  sysctl(name: string): string {
+    return this.sysctls.get(name)!;
+  }
+
+  setSysctl(name: string, value: string): void {
+    this.#note(`${name} = ${value}`);
+    this.sysctls.set(name, value);
+  }
+
+  changeRoute(add: boolean, { to, prefix, via, source, index }: OwnRoute): void {
+    const route = `${to}/${prefix} via ${via} src ${source} dev ${index}`;
+    if (add) this.#note(route);
+    if (this.routes.has(route) === add) throw errno(add ? 'EEXIST' : 'ESRCH');
+    if (add) this.routes.add(route);
+    else this.routes.delete(route);
+  }
+
+  #note(entry: string): void {
+    for (const text of this.refused) if (entry.includes(text)) throw new Error(`refused: ${text}`);
+    this.diary.push(entry);
+  }
+}
+
+export const fakeHost = (): HostSide => new HostSide(new FakeHost(), '/run/twill/test.sock');
 
 export class FakeDataplane implements Dataplane {
   /** Devices it holds, with the descriptor. */

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { loadNative } from '../../src/card/native.ts';
 import type { Kernel } from '../../src/daemon/executor.ts';
 import { Manager, Rejected } from '../../src/daemon/manager.ts';
-import { FakeDataplane, FakeKernel, network, port, silent, source } from './fakes.ts';
+import { FakeDataplane, FakeKernel, fakeHost, network, port, silent, source } from './fakes.ts';
 import { CAN_NAMESPACES, ip, namespace, removeNamespace, removeNamespaces } from './namespaces.ts';
 
 const HOST =
@@ -50,7 +50,12 @@ describe.skipIf(!CAN_NAMESPACES)('with the real kernel', () => {
   const open = (): Manager => {
     const native = loadNative();
     const kernel: Kernel = native;
-    manager = new Manager({ kernel, dataplane: new AnyDataplane(new FakeKernel()), log: silent });
+    manager = new Manager({
+      kernel,
+      dataplane: new AnyDataplane(new FakeKernel()),
+      host: fakeHost(),
+      log: silent,
+    });
     return manager;
   };
 

@@ -4,7 +4,18 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { attachedFile } from '../../src/control/problem.ts';
 import { Manager, Rejected } from '../../src/daemon/manager.ts';
-import { errno, FakeDataplane, FakeKernel, HOST, network, peer, port, silent, source } from './fakes.ts';
+import {
+  errno,
+  FakeDataplane,
+  FakeKernel,
+  fakeHost,
+  HOST,
+  network,
+  peer,
+  port,
+  silent,
+  source,
+} from './fakes.ts';
 
 let kernel: FakeKernel;
 let dataplane: FakeDataplane;
@@ -13,7 +24,7 @@ let manager: Manager;
 beforeEach(() => {
   kernel = new FakeKernel();
   dataplane = new FakeDataplane(kernel);
-  manager = new Manager({ kernel, dataplane, log: silent });
+  manager = new Manager({ kernel, dataplane, host: fakeHost(), log: silent });
 });
 
 const web = port('web', '10.77.0.11');

@@ -13,7 +13,7 @@ import { ControlServer } from '../../src/daemon/server.ts';
 import { claimSocket } from '../../src/daemon/socket-file.ts';
 import { Views } from '../../src/daemon/views.ts';
 import { Counters } from '../../src/telemetry/counters.ts';
-import { FakeDataplane, FakeKernel, HOST, network, peer, port, silent, source } from './fakes.ts';
+import { FakeDataplane, FakeKernel, fakeHost, HOST, network, peer, port, silent, source } from './fakes.ts';
 
 const MAX_BODY = 1 << 20;
 const REQUEST_MS = 500;
@@ -29,7 +29,7 @@ beforeEach(async () => {
   path = join(folder, 'run', 'twill.sock');
   const kernel = new FakeKernel();
   dataplane = new FakeDataplane(kernel);
-  manager = new Manager({ kernel, dataplane, log: silent });
+  manager = new Manager({ kernel, dataplane, host: fakeHost(), log: silent });
   await manager.load([source('base.yaml', HOST, network(), peer(), port('web', '10.77.0.11'))]);
   const counters = new Counters();
   const sampler = new Sampler(counters, 0);

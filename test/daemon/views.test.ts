@@ -8,7 +8,7 @@ import { Sampler } from '../../src/daemon/sampler.ts';
 import { Views } from '../../src/daemon/views.ts';
 import { COUNTER_FIELDS, Counter, Counters } from '../../src/telemetry/counters.ts';
 import { Drop } from '../../src/telemetry/drop.ts';
-import { FakeDataplane, FakeKernel, HOST, network, peer, port, silent, source } from './fakes.ts';
+import { FakeDataplane, FakeKernel, fakeHost, HOST, network, peer, port, silent, source } from './fakes.ts';
 
 const SERVICE =
   'apiVersion: v1\nkind: Service\nmetadata: {name: shop}\nspec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 80}]}\n';
@@ -18,7 +18,7 @@ const SLICE =
 
 async function setUp() {
   const dataplane = new FakeDataplane(new FakeKernel());
-  const manager = new Manager({ kernel: dataplane.kernel, dataplane, log: silent });
+  const manager = new Manager({ kernel: dataplane.kernel, dataplane, host: fakeHost(), log: silent });
   await manager.load([source('f', HOST, network(), peer(), port('web', '10.77.0.11'), SERVICE, SLICE)]);
   const counters = new Counters();
   const sampler = new Sampler(counters, 0);

@@ -74,6 +74,11 @@ function checkHostPort(set: Findings, port: Port, network: Network, others: Map<
     );
     return;
   }
+  const name = port.spec.interface;
+  if (!/^[\w.@+-]+$/.test(name)) {
+    const message = `"${name}" would not be one word to nft; use letters, digits, "-", "_", "." and "@", such as tw-blue`;
+    set.refuse(port, 'spec.interface', message);
+  }
   const subnets = network.spec.subnets.map(({ cidr }) => parseCidr(cidr));
   if (subnets.length > 0 && port.spec.addresses.length === 0) {
     const known = subnets.map(({ text }) => text).join(', ');

@@ -1,0 +1,252 @@
+/**
+ * Hosts that take part in a network, on one wire with the world outside:
+ *
+ *   world  192.0.2.9, and 198.51.100.7 behind it
+ *   alpha  192.0.2.1   tw-blue 10.77.0.2   a1 10.77.0.11        red: tw-red 10.78.0.2   r1 10.78.0.11 (internal)
+ *   beta   192.0.2.2   tw-blue 10.77.0.3   b1 10.77.0.13
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Daemon, type TestLab, testLab } from '../lab/lab.ts';
+import {
+  apply,
+  host,
+  network,
+  peer,
+  ping,
+  port,
+  SERVER,
+  Servers,
+  SKIP,
+  service,
+  slice,
+  udp,
+  until,
+  who,
+  yaml,
+} from './kit.ts';
+
+const [A1, B1, R1] = ['10.77.0.11', '10.77.0.13', '10.78.0.11'];
+const [ALPHA, BETA] = ['10.77.0.2', '10.77.0.3'];
+const [UPLINK, OTHER_UPLINK, WORLD, FAR] = ['192.0.2.1', '192.0.2.2', '192.0.2.9', '198.51.100.7'];
+const SHOP = '10.96.0.10';
+const OWN = { netns: undefined, interface: undefined };
+
+describe.skipIf(SKIP)('the host takes part', () => {
+  let lab: TestLab;
+  let alpha: Daemon;
+  const ns: Record<string, string> = {};
+
+  const blue = (more = {}) => network('blue', 42, {}, { nat: { masquerade: true }, ...more });
+  const red = network(
+    'red',
+    43,
+    {},
+    { subnets: [{ cidr: '10.78.0.0/24', gateway: '10.78.0.1' }], internal: true },
+  );
+  const onAlpha = () => [
+    host('alpha', UPLINK),
+    peer('beta', OTHER_UPLINK),
+    blue(),
+    red,
+    port('alpha', 'blue', '', ALPHA, OWN),
+    port('alpha-red', 'red', '', '10.78.0.2', OWN),
+    port('a1', 'blue', ns.a1!, A1),
+    port('r1', 'red', ns.r1!, R1),
+    service('shop', SHOP),
+    slice('shop', A1, B1),
+  ];
+  const sysctl = async (namespace: string): Promise<string> =>
+    (await lab.must(namespace, ['cat', '/proc/sys/net/ipv4/ip_forward'])).trim();
+  const tables = async (namespace: string): Promise<string> => lab.must(namespace, ['nft', 'list', 'tables']);
+  const routes = async (namespace: string): Promise<string> => lab.ip(namespace, 'route', 'show');
+  /** Who a server takes the client for. */
+  const seen = async (from: string, to: string, at = SERVER): Promise<string[]> =>
+    (await who(lab, ns[from]!, to, 2, at)).clients;
+
+  beforeAll(async () => {
+    lab = testLab();
+    for (const name of ['world', 'alpha', 'beta', 'a1', 'b1', 'r1']) ns[name] = await lab.namespace(name);
+    for (const [name, address] of [
+      ['alpha', UPLINK],
+      ['beta', OTHER_UPLINK],
+    ] as const) {
+      await lab.wire(
+        { namespace: ns[name]!, name: 'uplink', address: `${address}/24` },
+        { namespace: ns.world!, name },
+      );
+      await lab.ip(ns[name]!, 'route', 'add', 'default', 'via', WORLD);
+    }
+    await lab.bridge(ns.world!, 'wire', ['alpha', 'beta']);
+    await lab.ip(ns.world!, 'address', 'add', `${WORLD}/24`, 'dev', 'wire');
+    await lab.ip(ns.world!, 'address', 'add', `${FAR}/32`, 'dev', 'lo');
+    const onBeta = [
+      host('beta', OTHER_UPLINK),
+      peer('alpha', UPLINK),
+      blue(),
+      port('beta', 'blue', '', BETA, OWN),
+      port('b1', 'blue', ns.b1!, B1),
+      service('shop', SHOP),
+      slice('shop', A1, B1),
+    ];
+    const servers = new Servers(lab);
+    [alpha] = await Promise.all([
+      lab.daemonWith(ns.alpha!, 'alpha-daemon', yaml(...onAlpha())),
+      lab.daemonWith(ns.beta!, 'beta-daemon', yaml(...onBeta)),
+      servers.start(Object.fromEntries(['world', 'alpha', 'beta', 'a1', 'b1', 'r1'].map((n) => [n, ns[n]!]))),
+    ]);
+  });
+  afterAll(async () => lab?.dispose());
+
+  it('N25: the host reaches pods here and elsewhere from its address in the network, and they it', async () => {
+    for (const pod of [A1, B1]) expect(await ping(lab, ns.alpha!, pod)).toBe(5);
+    expect(await seen('alpha', A1)).toEqual([`a1 ${ALPHA}`]);
+    expect(await seen('alpha', B1)).toEqual([`b1 ${ALPHA}`]);
+    expect(await seen('a1', ALPHA)).toEqual([`alpha ${A1}`]);
+    expect(await seen('b1', ALPHA)).toEqual([`alpha ${B1}`]);
+  });
+
+  it('A4, A14: two hosts ask one pod at a time and each hears its own answers', async () => {
+    const asked = [seen('alpha', B1), seen('beta', B1), seen('alpha', A1), seen('beta', A1)];
+    expect(await Promise.all(asked)).toEqual([
+      [`b1 ${ALPHA}`],
+      [`b1 ${BETA}`],
+      [`a1 ${ALPHA}`],
+      [`a1 ${BETA}`],
+    ]);
+    expect(await seen('alpha', BETA)).toEqual([`beta ${ALPHA}`]);
+  });
+
+  it('A4: a program bound to another address of the host is answered here, not where the pod is', async () => {
+    const argv = ['ping', '-q', '-c', '3', '-i', '0.02', '-W', '1', '-I', UPLINK];
+    for (const pod of [A1, B1])
+      expect((await lab.run(ns.alpha!, [...argv, pod])).stdout).toContain('3 received');
+  });
+
+  it('S20: the host reaches a ClusterIP, on backends here and elsewhere', async () => {
+    expect(await routes(ns.alpha!)).toContain(
+      `${SHOP} via 10.77.0.1 dev tw-blue proto 84 src ${ALPHA} onlink`,
+    );
+    expect(await seen('alpha', SHOP, 80)).toEqual([`a1 ${ALPHA}`, `b1 ${ALPHA}`]);
+    expect((await udp(lab, ns.alpha!, SHOP, [10, 1000], 80)).answered).toEqual([10, 1000]);
+  });
+
+  it('N8: pods reach other addresses of the host by its port', async () => {
+    expect(await seen('a1', UPLINK)).toEqual([`alpha ${A1}`]);
+    expect(await ping(lab, ns.a1!, UPLINK)).toBe(5);
+  });
+
+  it('N25, N30, N50: what leaves the cluster has its own host’s address', async () => {
+    expect(await seen('a1', WORLD)).toEqual([`world ${UPLINK}`]);
+    expect(await seen('b1', FAR)).toEqual([`world ${OTHER_UPLINK}`]);
+    expect(await ping(lab, ns.a1!, FAR)).toBe(5);
+    expect((await udp(lab, ns.b1!, WORLD, [10, 1400, 4000])).answered).toEqual([10, 1400, 4000]);
+  });
+
+  it('N26: its ports lie outside the host’s own', async () => {
+    const capture = await lab.capture(ns.world!, 'wire', ['udp', 'dst', 'port', String(SERVER)]);
+    await udp(lab, ns.a1!, WORLD, [1, 2, 3, 4, 5]);
+    const packets = await capture.decode(['udp.srcport']);
+    const ports = packets.map((packet) => Number(packet['udp.srcport']![0]));
+    expect(ports).toHaveLength(5);
+    expect(Math.min(...ports)).toBeGreaterThanOrEqual(61_000);
+  });
+
+  it('N30: who comes from outside is seen as itself by pods here, and as the host by pods elsewhere', async () => {
+    await lab.ip(ns.world!, 'route', 'add', '10.77.0.0/24', 'via', UPLINK);
+    expect(await seen('world', A1)).toEqual([`a1 ${WORLD}`]);
+    expect(await seen('world', B1)).toEqual([`b1 ${ALPHA}`]);
+    await lab.ip(ns.world!, 'route', 'delete', '10.77.0.0/24');
+  });
+
+  it('N33: an internal network reaches its host and nobody behind it', async () => {
+    expect(await lab.ip(ns.r1!, 'route', 'show', 'default')).toBe('');
+    expect(await seen('r1', '10.78.0.2')).toEqual([`alpha ${R1}`]);
+    // what a pod does who does not take the hint
+    await lab.ip(ns.r1!, 'route', 'add', 'default', 'via', '10.78.0.2');
+    expect((await who(lab, ns.r1!, WORLD, 1)).errors).toEqual(['EHOSTUNREACH']);
+    await lab.ip(ns.r1!, 'route', 'replace', 'default', 'via', '10.78.0.1');
+    expect((await who(lab, ns.r1!, WORLD, 1)).errors).toEqual(['ENETUNREACH']);
+  });
+
+  it('N11: the host connects no two networks', async () => {
+    expect((await who(lab, ns.a1!, R1, 1)).errors).toEqual(['EHOSTUNREACH']);
+  });
+
+  it('N29: masquerading goes and comes while a connection lives, and excepts whom it is told to', async () => {
+    const transfer = lab.start(ns.a1!, 'long', [
+      process.execPath,
+      `${lab.root}/dist/test/netns/pod.js`,
+      ...['put', WORLD, SERVER, 1, 1, 1500].map(String),
+    ]);
+    const established = async () =>
+      (await lab.must(ns.world!, ['ss', '-Htn', 'state', 'established'])).includes(UPLINK);
+    await until(established, (is) => is);
+    await apply(lab, alpha, 'off.yaml', yaml(blue({ nat: { masquerade: false } })));
+    await lab.ip(ns.world!, 'route', 'add', '10.77.0.0/24', 'via', UPLINK);
+    expect(await seen('a1', WORLD)).toEqual([`world ${A1}`]);
+    await transfer.waitFor((text) => text.includes('received'));
+    const { sent, received } = JSON.parse(transfer.output()) as Record<string, string>;
+    expect(received).toBe(sent);
+    await apply(
+      lab,
+      alpha,
+      'except.yaml',
+      yaml(blue({ nat: { masquerade: true, except: [`${WORLD}/32`] } })),
+    );
+    expect(await seen('a1', WORLD)).toEqual([`world ${A1}`]);
+    expect(await seen('a1', FAR)).toEqual([`world ${UPLINK}`]);
+    await lab.ip(ns.world!, 'route', 'delete', '10.77.0.0/24');
+    await apply(lab, alpha, 'on.yaml', yaml(blue()));
+    expect(await seen('a1', WORLD)).toEqual([`world ${UPLINK}`]);
+  });
+
+  it('M4: a host port goes and comes, all it brought with it; a refused change leaves everything', async () => {
+    expect([await sysctl(ns.alpha!), await tables(ns.alpha!)]).toEqual([
+      '1',
+      expect.stringContaining('twill-'),
+    ]);
+    const whole = await lab.must(ns.alpha!, ['nft', 'list', 'ruleset']);
+    const bad = yaml(port('late', 'blue', '', '10.77.0.77', { netns: '/proc/self/mem' }), blue({ nat: {} }));
+    expect((await lab.twill(alpha, 'apply', '-f', lab.file('bad.yaml', bad))).code).toBe(1);
+    expect(await lab.must(ns.alpha!, ['nft', 'list', 'ruleset'])).toBe(whole);
+    for (const name of ['alpha', 'alpha-red'])
+      expect((await lab.twill(alpha, 'delete', 'port', name)).code).toBe(0);
+    expect([await sysctl(ns.alpha!), await tables(ns.alpha!)]).toEqual(['0', '']);
+    expect(await routes(ns.alpha!)).not.toContain('proto 84');
+    expect((await who(lab, ns.a1!, WORLD, 1)).errors).toEqual(['ENETUNREACH']);
+    await apply(lab, alpha, 'again.yaml', yaml(port('alpha', 'blue', '', ALPHA, OWN)));
+    expect(await seen('a1', WORLD)).toEqual([`world ${UPLINK}`]);
+    expect(await seen('alpha', SHOP, 80)).toHaveLength(2);
+  });
+
+  it('P33: its link deleted from outside comes back with the next change, routes and all', async () => {
+    await lab.ip(ns.alpha!, 'link', 'delete', 'tw-blue');
+    const state = async () => (await lab.twill(alpha, 'get', 'ports', 'alpha')).stdout;
+    await until(state, (text) => text.includes('gone'));
+    await apply(lab, alpha, 'back.yaml', yaml(port('alpha', 'blue', '', ALPHA, { ...OWN, mtu: 1400 })));
+    expect(await seen('alpha', SHOP, 80)).toHaveLength(2);
+    expect(await seen('a1', WORLD)).toEqual([`world ${UPLINK}`]);
+  });
+
+  it('C11: killed, it leaves a table and a sysctl, which the next start puts right; stopped, it leaves nothing', async () => {
+    const before = await routes(ns.beta!);
+    process.kill(alpha.record.pid, 'SIGKILL');
+    await alpha.stop();
+    expect([await sysctl(ns.alpha!), await tables(ns.alpha!)]).toEqual([
+      '1',
+      expect.stringContaining('twill-'),
+    ]);
+    const bare = onAlpha().filter((document) => !JSON.stringify(document).includes('"Port"'));
+    lab.file('alpha-daemon.log', '');
+    const next = await lab.daemonWith(ns.alpha!, 'alpha-daemon', yaml(...bare));
+    expect([await sysctl(ns.alpha!), await tables(ns.alpha!)]).toEqual(['0', '']);
+    await apply(lab, next, 'port.yaml', yaml(port('alpha', 'blue', '', ALPHA, OWN)));
+    expect(await sysctl(ns.alpha!)).toBe('1');
+    expect(await next.stop()).toBe(0);
+    expect([await sysctl(ns.alpha!), await tables(ns.alpha!)]).toEqual(['0', '']);
+    expect(await routes(ns.alpha!)).toBe(
+      `default via ${WORLD} dev uplink \n192.0.2.0/24 dev uplink proto kernel scope link src ${UPLINK} \n`,
+    );
+    expect(await routes(ns.beta!)).toBe(before);
+  });
+});
