@@ -60,7 +60,7 @@ export function primaryAddresses(host: ResourceOf<'Host'>, resources: readonly R
 }
 
 /** The Node this daemon runs on, when it is known. */
-function ownNode(host: ResourceOf<'Host'>, resources: readonly Resource[]): NodeSpec | undefined {
+export function ownNode(host: ResourceOf<'Host'>, resources: readonly Resource[]): NodeSpec | undefined {
   return nodes(resources).find(({ name }) => name === host.spec.nodeName)?.spec;
 }
 

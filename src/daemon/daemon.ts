@@ -21,6 +21,7 @@ import { readSources } from '../control/source.ts';
 import type { Parsed, Source } from '../control/types.ts';
 import type { DataplaneEvent } from '../dataplane/messages.ts';
 import { Counters } from '../telemetry/counters.ts';
+import { formatWords } from '../wire/address.ts';
 import { Api } from './api.ts';
 import { DataplaneProxy } from './dataplane-proxy.ts';
 import { openEcho } from './echo.ts';
@@ -301,10 +302,11 @@ class Daemon {
   #healthFacts(): HealthFacts {
     return {
       host: () => this.#manager?.of('Host')[0],
-      checks: () => [],
-      nodeAddresses: () => [],
-      isNodeEligible: () => true,
-      withoutLocalEndpoints: () => ({ internal: 0, external: 0 }),
+      checks: () => this.#manager?.services.healthChecks() ?? [],
+      nodeAddresses: () => this.#manager?.generation?.host.nodeAddresses?.map(formatWords) ?? [],
+      isNodeEligible: () => !this.#manager?.ownNode?.isLeaving,
+      withoutLocalEndpoints: () =>
+        this.#manager?.services.withoutLocalEndpoints ?? { internal: 0, external: 0 },
       locations: () => {
         const { ports = [], peers = [] } = this.#manager?.generation ?? {};
         return new Map([...ports.map(({ config }) => config), ...peers].map(({ id, name }) => [id, name]));

@@ -218,11 +218,12 @@ describe('what the host sees of services', () => {
   });
 
   it('S19: all node ports are told when one changes', () => {
-    const faces = new Faces(({ clusterIP }) => ({
-      addresses: [],
-      nodePorts: [{ protocol: clusterIP.endsWith('.1') ? 'tcp' : 'udp', port: 30080 }],
-    }));
-    const [a, b] = [one('a', '10.96.0.1'), one('b', '10.96.0.2')];
+    const faces = new Faces();
+    const at = (name: string, protocol: string): Resource =>
+      resources(
+        service(name, { clusterIP: '10.96.0.1', ports: [{ port: 80, protocol, nodePort: 30080 }] }),
+      )[0]!;
+    const [a, b] = [at('a', 'TCP'), at('b', 'UDP')];
     expect(faces.commit([replace(undefined, a)])?.nodePorts).toEqual({ tcp: [30080], udp: [] });
     expect(faces.commit([replace(undefined, b)])?.nodePorts).toEqual({ tcp: [30080], udp: [30080] });
     expect(faces.commit([replace(a, one('a', '10.96.0.3'))])?.nodePorts).toEqual({ tcp: [], udp: [30080] });
