@@ -85,7 +85,7 @@ const LAYERS: Record<string, Layer> = {
   daemon: {
     why: 'runs the control plane beside the worker, which it knows by messages and configuration only',
     src: [
-      ...['control', 'telemetry', 'card/native.ts'],
+      ...['control', 'telemetry', 'card/native.ts', 'wire/address.ts'],
       ...['type:dataplane/messages.ts', 'type:dataplane/config.ts', 'dataplane/worker.js'],
     ],
     packages: ['pino', 'zod', 'raw-socket@echo.ts', 'node:*'],
