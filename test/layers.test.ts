@@ -88,7 +88,7 @@ const LAYERS: Record<string, Layer> = {
       ...['control', 'telemetry', 'card/native.ts', 'wire/address.ts'],
       ...['type:dataplane/messages.ts', 'type:dataplane/config.ts', 'dataplane/worker.js'],
     ],
-    packages: ['pino', 'zod', 'raw-socket@echo.ts', 'node:*'],
+    packages: ['pino', 'zod', 'raw-socket@echo.ts', 'prom-client@health/metrics.ts', 'node:*'],
   },
   demo: {
     why: 'a guest: it drives the program from outside',
