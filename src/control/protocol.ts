@@ -10,6 +10,7 @@
  *
  * Every error body is a Failure.
  */
+import type { Algorithm, OnEndpointRemoved } from '../dataplane/config.ts';
 import type { AffinityRow, FdbRow, FlowRow, NeighborRow } from '../dataplane/messages.ts';
 import type { Change, Source } from './types.ts';
 
@@ -23,6 +24,8 @@ export const GET_KINDS = [
   'peers',
   'services',
   'endpointslices',
+  'nodes',
+  'servicecidrs',
   'fdb',
   'neighbors',
   'flows',
@@ -101,8 +104,12 @@ export interface PeerStatus {
 }
 
 export interface ServiceStatus {
+  /** Ready ones, in the family that has more. */
   endpoints: number;
   flows: number;
+  /** As annotated, else the Host's. */
+  algorithm: Algorithm;
+  onEndpointRemoved: OnEndpointRemoved;
 }
 
 export interface DropRow {
