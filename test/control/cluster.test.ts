@@ -270,3 +270,60 @@ describe('bad input is told with its place, and the rest goes live', () => {
     ]);
   });
 });
+
+describe('v1 Endpoints', () => {
+  const endpoints = (subsets: unknown, labels: object = {}) => ({
+    apiVersion: 'v1',
+    kind: 'Endpoints',
+    metadata: { name: 'shop', namespace: 'prod', labels },
+    subsets,
+  });
+
+  it('M1: become the slice NAME-legacy, ready addresses and others', () => {
+    const [slice] = resources(
+      endpoints([
+        {
+          addresses: [{ ip: '10.0.0.1', nodeName: 'alpha' }],
+          notReadyAddresses: [{ ip: '10.0.0.2' }],
+          ports: [{ port: 8080 }],
+        },
+        { addresses: [{ ip: '10.0.0.3' }], ports: [{ port: 8080 }] },
+      ]),
+    );
+    expect([slice!.kind, slice!.namespace, slice!.name]).toEqual(['EndpointSlice', 'prod', 'shop-legacy']);
+    expect(slice!.spec).toMatchObject({
+      service: 'shop',
+      addressType: 'IPv4',
+      ports: [{ name: '', protocol: 'TCP', port: 8080 }],
+      endpoints: [
+        { address: '10.0.0.1', ready: true, nodeName: 'alpha' },
+        { address: '10.0.0.2', ready: false, serving: false },
+        { address: '10.0.0.3', ready: true },
+      ],
+    });
+  });
+
+  it('M1: are left alone when somebody else mirrors them, and empty ones are empty slices', () => {
+    expect(resources(endpoints([], { 'endpointslice.kubernetes.io/skip-mirror': 'true' }))).toEqual([]);
+    expect(resources(endpoints(null))[0]!.spec).toMatchObject({ endpoints: [], ports: [] });
+  });
+
+  it('M3: subsets of other ports, and addresses that are none, are told with their place', () => {
+    const text = [
+      'apiVersion: v1',
+      'kind: Endpoints',
+      'metadata: {name: shop}',
+      'subsets:',
+      '- addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.300}]',
+      '  ports: [{port: 80}]',
+      '- addresses: [{ip: 10.0.0.2}]',
+      '  ports: [{port: 81}]',
+    ].join('\n');
+    const { errors: wrong, warnings } = judge(text, [host(), service('shop', { clusterIP: '10.96.0.1' })]);
+    expect(wrong).toEqual([]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^f:7:3: subsets\[1\]: its ports differ from those of subsets\[0\]/),
+      expect.stringMatching(/^f:5:1: endpoints\[1\]\.addresses\[0\]: "10\.0\.0\.300" is not an IPv4 address/),
+    ]);
+  });
+});
