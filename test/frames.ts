@@ -100,13 +100,29 @@ export interface TcpFields {
   flags?: string;
   seq?: number;
   ack?: number;
+  window?: number;
+  /** Padded to whole words with NOPs. */
+  options?: readonly number[];
   ttl?: number;
   payload?: ArrayLike<number>;
 }
 
 /** IPv4 packet with a TCP segment. */
 export function tcp(fields: TcpFields): number[] {
-  const { from, to, sport, dport, flags = 'S', seq = 1000, ack = 0, payload = [], ...ip } = fields;
+  const {
+    from,
+    to,
+    sport,
+    dport,
+    flags = 'S',
+    seq = 1000,
+    ack = 0,
+    window = 0xfaf0,
+    payload = [],
+    ...ip
+  } = fields;
+  const options = [...(fields.options ?? [])];
+  while (options.length % 4 !== 0) options.push(1);
   const bits = { F: 1, S: 2, R: 4, P: 8, A: 16 } as Record<string, number>;
   const flagByte = [...flags].reduce((sum, letter) => sum | bits[letter]!, 0);
   const segment = [
@@ -114,13 +130,14 @@ export function tcp(fields: TcpFields): number[] {
     ...u16(dport),
     ...u32(seq),
     ...u32(ack),
-    0x50,
+    (5 + options.length / 4) << 4,
     flagByte,
-    ...u16(0xfaf0),
+    ...u16(window),
     0,
     0,
     0,
     0,
+    ...options,
   ];
   return ipv4(
     { from, to, protocol: 6, ...ip },

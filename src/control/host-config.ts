@@ -1,7 +1,8 @@
 /** Host, Nodes and ServiceCIDRs → what the dataplane is told of this host. */
-import type { Address, CidrConfig, FlowTimeouts, HostConfig } from '../dataplane/config.ts';
-import { contains, mappedPrefix, parseAddress, parseCidr, unusualKind } from '../wire/address.ts';
-import { clusterCIDRs, primaryAddresses, serviceCIDRs, underlayAddresses } from './surroundings.ts';
+import type { CidrConfig, FlowTimeouts, HostConfig } from '../dataplane/config.ts';
+import { mappedPrefix, parseAddress, parseCidr } from '../wire/address.ts';
+import { deliveryAddresses } from './host-plan.ts';
+import { clusterCIDRs, nodeAddresses, serviceCIDRs, underlayAddresses } from './surroundings.ts';
 import type { Facts, Resource, ResourceOf } from './types.ts';
 
 type Host = ResourceOf<'Host'>;
@@ -9,11 +10,12 @@ type Host = ResourceOf<'Host'>;
 export function hostConfig(host: Host, resources: readonly Resource[], facts: Facts): HostConfig {
   const { conntrack, nat, fragments, proxy, localDetect, masqueradeAll } = host.spec;
   const services = serviceCIDRs(host, resources).map(cidrConfig);
+  const delivered = deliveryAddresses(resources).map((text) => parseAddress(text).words);
   return {
     underlayAddresses: underlayAddresses(host).map((text) => parseAddress(text).words),
     vxlanPorts: vxlanPorts(resources),
     maxFlows: conntrack.max,
-    nodeAddresses: nodeAddresses(host, resources, facts),
+    nodeAddresses: [...nodeAddresses(host, resources, facts), ...delivered],
     clusterCIDRs: clusterCIDRs(host, resources).map(cidrConfig),
     serviceCIDRs: services,
     unallocatedVIP: proxy.unallocatedVIP ?? (services.length > 0 ? 'drop' : 'pass'),
@@ -34,16 +36,6 @@ function vxlanPorts(resources: readonly Resource[]): number[] {
     return r.kind === 'Peer' ? (r.spec.port ?? []) : [];
   });
   return [...new Set(used)].sort((a, b) => a - b);
-}
-
-/** S19: where NodePorts answer, never on loopback. */
-function nodeAddresses(host: Host, resources: readonly Resource[], facts: Facts): readonly Address[] {
-  const { nodePortAddresses } = host.spec;
-  if (nodePortAddresses === 'primary') return primaryAddresses(host, resources);
-  const cidrs = nodePortAddresses.map(parseCidr);
-  return [...new Set(facts.hostAddresses?.())]
-    .map((text) => parseAddress(text).words)
-    .filter((words) => unusualKind(words) === null && cidrs.some((cidr) => contains(cidr, words)));
 }
 
 function cidrConfig(text: string): CidrConfig {

@@ -1,6 +1,6 @@
 /** What a service depends on beside its own objects: this node, the cluster's networks, the host's defaults. */
-import { type Cidr, parseAddress, parseCidr, unusualKind, type Words } from '../wire/address.ts';
-import type { HostSpec, NodeSpec, Resource, ResourceOf } from './types.ts';
+import { type Cidr, contains, parseAddress, parseCidr, unusualKind, type Words } from '../wire/address.ts';
+import type { Facts, HostSpec, NodeSpec, Resource, ResourceOf } from './types.ts';
 
 export interface Subnet {
   readonly network: string;
@@ -57,6 +57,23 @@ export function primaryAddresses(host: ResourceOf<'Host'>, resources: readonly R
   const usable = all.filter(({ words }) => unusualKind(words) === null);
   const first = (family: 4 | 6) => usable.filter((address) => address.family === family).slice(0, 1);
   return [...first(4), ...first(6)].map(({ words }) => words);
+}
+
+/** What must be asked of the system. */
+export type NodeFacts = Pick<Facts, 'hostAddresses'>;
+
+/** S19: where NodePorts answer, never on loopback. */
+export function nodeAddresses(
+  host: ResourceOf<'Host'>,
+  resources: readonly Resource[],
+  facts: NodeFacts,
+): readonly Words[] {
+  const { nodePortAddresses } = host.spec;
+  if (nodePortAddresses === 'primary') return primaryAddresses(host, resources);
+  const cidrs = nodePortAddresses.map(parseCidr);
+  return [...new Set(facts.hostAddresses?.())]
+    .map((text) => parseAddress(text).words)
+    .filter((words) => unusualKind(words) === null && cidrs.some((cidr) => contains(cidr, words)));
 }
 
 /** The Node this daemon runs on, when it is known. */

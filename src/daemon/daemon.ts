@@ -21,7 +21,6 @@ import { readSources } from '../control/source.ts';
 import type { Parsed, Source } from '../control/types.ts';
 import type { DataplaneEvent } from '../dataplane/messages.ts';
 import { Counters } from '../telemetry/counters.ts';
-import { formatWords } from '../wire/address.ts';
 import { Api } from './api.ts';
 import { DataplaneProxy } from './dataplane-proxy.ts';
 import { openEcho } from './echo.ts';
@@ -303,7 +302,7 @@ class Daemon {
     return {
       host: () => this.#manager?.of('Host')[0],
       checks: () => this.#manager?.services.healthChecks() ?? [],
-      nodeAddresses: () => this.#manager?.generation?.host.nodeAddresses?.map(formatWords) ?? [],
+      nodeAddresses: () => this.#manager?.nodeAddresses ?? [],
       isNodeEligible: () => !this.#manager?.ownNode?.isLeaving,
       withoutLocalEndpoints: () =>
         this.#manager?.services.withoutLocalEndpoints ?? { internal: 0, external: 0 },

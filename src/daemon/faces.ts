@@ -18,15 +18,16 @@ interface Face {
   readonly nodePorts: readonly NodePort[];
 }
 
-function faceOf({ addresses, ports }: ServiceSpec): Face {
-  const isFound = addresses.length > 0;
-  return {
-    addresses: addresses.map(({ words }) => formatWords(words)),
-    nodePorts: ports.flatMap(({ protocol, nodePort }): NodePort[] => {
-      if (!isFound || nodePort === 0 || protocol === 'SCTP') return [];
-      return [{ protocol: protocol === 'TCP' ? 'tcp' : 'udp', port: nodePort }];
-    }),
-  };
+const NOTHING: Face = { addresses: [], nodePorts: [] };
+
+function faceOf(service: ServiceSpec): Face {
+  if (service.addresses.length === 0) return NOTHING;
+  const nodePorts = service.ports.flatMap(({ nodePort, protocol }): NodePort[] =>
+    nodePort === 0 || protocol === 'SCTP'
+      ? []
+      : [{ protocol: protocol === 'TCP' ? 'tcp' : 'udp', port: nodePort }],
+  );
+  return { addresses: service.addresses.map(({ words }) => formatWords(words)), nodePorts };
 }
 
 export class Faces {

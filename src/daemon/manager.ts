@@ -18,7 +18,7 @@ import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
-import { ownNode, surroundingsOf } from '../control/surroundings.ts';
+import { nodeAddresses, ownNode, surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
@@ -34,6 +34,7 @@ import type {
   Source,
 } from '../control/types.ts';
 import type { Op, PeerConfig } from '../dataplane/config.ts';
+import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
 import { Faces } from './faces.ts';
@@ -106,6 +107,12 @@ export class Manager {
   get ownNode(): NodeSpec | undefined {
     const host = this.of('Host')[0];
     return host && ownNode(host, this.of('Node'));
+  }
+
+  /** Where node ports answer (S19). */
+  get nodeAddresses(): string[] {
+    const host = this.of('Host')[0];
+    return host ? nodeAddresses(host, this.of('Node'), this.#facts).map(formatWords) : [];
   }
 
   /** null before the first transaction. */
@@ -255,7 +262,7 @@ export class Manager {
     if (dryRun) return { changes, warnings: lines };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
-      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric) : undefined);
+      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
     } catch (error) {
       if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure

@@ -67,10 +67,14 @@ export class Pipeline {
   readonly bridge: Bridge;
   readonly neighbors: Neighbors;
   readonly flows: Flows;
+  readonly tracker: Tracker;
   readonly services: Services;
   readonly affinities: Affinities;
   readonly hostRules = new HostRules();
   readonly judge: Judge;
+  readonly chooser: Chooser;
+  readonly nat: SourceNat;
+  readonly opener: Opener;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
   readonly admit: Admit;
@@ -137,20 +141,29 @@ export class Pipeline {
     const { neighbors, resolver, originator, bridge } = this;
     this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
-    this.judge = new Judge(packets, networks, locations, this.services, this.hostRules);
-    const tracker = new Tracker(packets, this.flows);
-    const opener = new Opener(
+    this.judge = new Judge(networks, locations, this.services, this.hostRules);
+    this.chooser = new Chooser(this.services, this.flows, seed);
+    this.tracker = new Tracker(packets, this.flows);
+    this.nat = new SourceNat(networks, locations, this.flows, this.hostRules, seed);
+    this.opener = new Opener(
       packets,
       this.flows,
-      tracker,
+      this.tracker,
       this.services,
       this.affinities,
       this.judge,
-      new Chooser(this.services),
-      new SourceNat(networks, locations, this.flows, this.hostRules, seed),
+      this.chooser,
+      this.nat,
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.judge, opener, this.originator);
+    this.translate = new Translate(
+      packets,
+      this.flows,
+      this.tracker,
+      this.judge,
+      this.opener,
+      this.originator,
+    );
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

@@ -1,8 +1,9 @@
 import { BURST, Control, Gso } from '../card/layout.ts';
 import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
-import { TIMEOUT_MS, UdpState } from '../conntrack/timeouts.ts';
+import { TIMERS, UdpState } from '../conntrack/timeouts.ts';
 import { LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
+import { passNext, scaleOf, Verdict, WINDOW_WORDS, Window } from '../conntrack/windows.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import type { Runs } from '../packet/runs.ts';
@@ -12,8 +13,8 @@ import { Hasher } from '../table/hash.ts';
 import { FIRST_PEER, GATEWAY } from '../telemetry/counters.ts';
 import { fold, swap16 } from '../wire/checksum.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
-import { Ipv4, Protocol } from '../wire/ipv4.ts';
-import { Tcp, TcpFlag } from '../wire/tcp.ts';
+import { IPV4_BYTES, Ipv4, Protocol } from '../wire/ipv4.ts';
+import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
 import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
 import { Hop, type NextHops } from './next-hops.ts';
@@ -31,6 +32,9 @@ const FRAGMENT = 0xff3f0000 | 0;
 const TTL_DELTA = 0xfffe;
 /** UDP ports 67 → 68, which admission judges (B25). */
 const DHCP_REPLY = 0x00430044;
+/** NOP, NOP, timestamp: the only options of a segment that say nothing of windows. */
+const TIMESTAMP = 0x0a080101;
+const TIMESTAMP_BYTES = 12;
 const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
 
 /** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
@@ -86,6 +90,8 @@ export function createFastPath(
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
+  /** Of flows whose source stays, the only ones looked at. */
+  const { timeouts } = flows;
   const hasher = new Hasher(seed);
   /** Tuple ids found for a burst in advance, −1 = none; and how many flows the burst before had. */
   const likely = new Int32Array(BURST);
@@ -206,7 +212,8 @@ export function createFastPath(
           if (to !== GATEWAY && (id & 1) === ORIGINAL) break; // N6
           if (lines[id * LINE_WORDS + Line.IS_READY] === 0 && !flows.prepare(id)) break;
           if (protocol === Protocol.TCP) {
-            const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
+            const word = words[w + 12]!;
+            const flags = (word >>> 8) & STATE_FLAGS;
             if (state[id >> 1] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
           } else if ((id & 1) !== ORIGINAL && state[id >> 1] !== UdpState.REPLIED) break;
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
@@ -216,7 +223,6 @@ export function createFastPath(
       if (to !== GATEWAY) {
         if (packet > path[p + Path.MTU]!) break; // B20
         txDevice[tx] = path[p + Path.DEVICE]!;
-        if (id >= 0) translate(slot, at, size, id, now);
       } else {
         if ((third & 0xff) <= 1) break; // N7
         const destination = view.getInt32(at + IP + Ipv4.DESTINATION);
@@ -237,9 +243,13 @@ export function createFastPath(
         const isStrange = path[p + Path.FROM] === to || (role === Role.TUNNEL && id < 0);
         if (hop[h + Hop.IS_OUT] !== 0 && isStrange) break; // A4
         txDevice[tx] = hop[h + Hop.DEVICE]!;
-        if (id >= 0) translate(slot, at, size, id, now);
-        route(w, h);
       }
+      if (id >= 0) {
+        if (protocol !== Protocol.TCP) renew(id >> 1, now);
+        else if (!advance(at, total, id, now)) break; // N13
+        translate(slot, at, size, id);
+      }
+      if (path[p + Path.TO] === GATEWAY) route(w, h);
 
       // Nothing stops the frame from here on.
       txSlot[tx] = slot;
@@ -317,17 +327,14 @@ export function createFastPath(
     );
   }
 
-  /** One packet of an established flow: its timer, its traffic, one end and its checksums (N19, N40–N43). */
-  function translate(slot: number, at: number, size: number, id: number, now: number): void {
-    const { lines, expires, state, traffic } = flows;
-    const row = id >> 1;
+  /** One packet of an established flow: its traffic, one end, its checksums (N40–N43). */
+  function translate(slot: number, at: number, size: number, id: number): void {
+    const { lines, traffic } = flows;
     const line = id * LINE_WORDS;
-    const phase = state[row]!;
-    if (expires[row] !== ((now + TIMEOUT_MS[phase]!) | 0)) flows.refresh(row, phase, now);
     traffic[id * 2]!++;
     traffic[id * 2 + 1]! += size;
-    const end = (id & 1) === ORIGINAL ? IP + Ipv4.DESTINATION : IP + Ipv4.SOURCE;
-    view.setInt32(at + end, lines[line + Line.ADDRESS]!);
+    const address = (id & 1) === ORIGINAL ? IP + Ipv4.DESTINATION : IP + Ipv4.SOURCE;
+    view.setInt32(at + address, lines[line + Line.ADDRESS]!);
     view.setInt32(at + L4, lines[line + Line.PORTS]!);
     const deltas = lines[line + Line.DELTAS]!;
     const w = at >> 2;
@@ -335,7 +342,6 @@ export function createFastPath(
     words[w + 6] = (third & 0xffff) | (update(third >>> 16, deltas & 0xffff) << 16);
     const isPartial = csumStart[slot] !== 0; // N42: ports are no part of a pseudo-header
     if (((third >>> 8) & 0xff) === Protocol.TCP) {
-      lines[line + Line.ACKED] = view.getInt32(at + L4 + Tcp.ACKNOWLEDGMENT);
       const word = words[w + 13]!;
       const field = word & 0xffff;
       const next = isPartial ? fold(field + (deltas & 0xffff)) : update(field, deltas >>> 16);
@@ -350,6 +356,36 @@ export function createFastPath(
       const next = update(field, deltas >>> 16);
       words[w + 10] = (word & 0xffff) | ((next === 0 ? 0xffff : next) << 16); // N41
     }
+  }
+
+  /**
+   * A segment of an established connection, which no list of candidates for eviction has (N22).
+   * @returns false when the stages must look closer: at its place, or at options that may say more of it.
+   */
+  function advance(at: number, total: number, id: number, now: number): boolean {
+    const { windows, expires } = flows;
+    const w = (at + L4) >> 2;
+    const word = words[w + 3]!;
+    const header = (word & 0xf0) >>> 2;
+    const payload = total - IPV4_BYTES - header;
+    if (payload < 0) return false;
+    if (header !== TCP_BYTES && (header !== TCP_BYTES + TIMESTAMP_BYTES || words[w + 5] !== TIMESTAMP))
+      return false;
+    const seq = view.getInt32(at + L4 + Tcp.SEQUENCE);
+    const ack = view.getInt32(at + L4 + Tcp.ACKNOWLEDGMENT);
+    const window = swap16(word >>> 16) << scaleOf(windows[id * WINDOW_WORDS + Window.OPTIONS]!);
+    const verdict = passNext(windows, id, seq, payload, ack, window);
+    if (verdict === Verdict.OUTSIDE) return false;
+    const timer = verdict === Verdict.INSIDE ? TcpState.ESTABLISHED : 2 * TIMERS + TcpState.ESTABLISHED;
+    expires[id >> 1] = (now + timeouts[timer]!) | 0;
+    return true;
+  }
+
+  /** The timer of a UDP flow. */
+  function renew(row: number, now: number): void {
+    const { expires, state } = flows;
+    const phase = state[row]!;
+    if (expires[row] !== ((now + timeouts[phase]!) | 0)) flows.refresh(row, phase, now);
   }
 
   /** New Ethernet addresses and TTL − 1 (N7, A14). The two bytes before the frame are headroom. */

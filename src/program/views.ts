@@ -207,22 +207,29 @@ const neighbors = view<NeighborRow>(
   ],
 );
 
+/** "default/shop:http" → "shop:http": the namespace most are in goes without saying. */
+const shortService = (name: string): string => name.replace(/^default\//, '');
+
 const flows = view<FlowRow>(
-  (row) => [row.network, row.service, row.client, row.vip, row.backend],
+  (row) => [row.network, row.service, shortService(row.service), row.client, row.vip, row.backend],
   [
-    { title: 'PROTO', value: (row) => row.protocol },
     { title: 'CLIENT', value: (row) => row.client },
-    { title: 'VIP', value: (row) => row.vip },
+    { title: 'SERVICE', value: (row) => shortService(row.service) },
     { title: 'BACKEND', value: (row) => row.backend },
     { title: 'STATE', value: (row) => row.state },
-    { title: 'TTL', right: true, value: (row) => age(row.expires) },
+    { title: 'AGE', right: true, value: (row) => age(row.age) },
+    { title: 'BYTES', right: true, value: (row) => si(row.bytes) },
+    { title: 'BACK', right: true, value: (row) => si(row.replyBytes) },
     { title: 'NETWORK', wide: true, value: (row) => row.network },
-    { title: 'SERVICE', wide: true, value: (row) => row.service },
-    { title: 'HAIRPIN', wide: true, value: (row) => (row.hairpin ? 'yes' : 'no') },
+    { title: 'PROTO', wide: true, value: (row) => row.protocol },
+    { title: 'VIP', wide: true, value: (row) => row.vip },
+    { title: 'GEN', wide: true, right: true, value: (row) => text(row.generation) },
+    { title: 'SNAT', wide: true, value: (row) => text(row.snat) },
+    { title: 'WHY', wide: true, value: (row) => row.why },
+    { title: 'TTL', wide: true, right: true, value: (row) => age(row.expires) },
+    { title: 'DRAIN', wide: true, right: true, value: (row) => age(row.drain) },
     { title: 'PACKETS', wide: true, right: true, value: (row) => text(row.packets) },
-    { title: 'BYTES', wide: true, right: true, value: (row) => si(row.bytes) },
     { title: 'REPLIES', wide: true, right: true, value: (row) => text(row.replyPackets) },
-    { title: 'REPLY-BYTES', wide: true, right: true, value: (row) => si(row.replyBytes) },
   ],
 );
 

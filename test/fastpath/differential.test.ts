@@ -17,7 +17,7 @@ import {
   red,
   service,
 } from '../fabric.ts';
-import { arp, echoRequest, ethernet, ipv6, partialSum, tcp, udp, vxlan } from '../frames.ts';
+import { arp, echoRequest, ethernet, ipv6, partialSum, type TcpFields, tcp, udp, vxlan } from '../frames.ts';
 import { Twins, UNDERLAY } from './twins.ts';
 
 const VIP = '10.96.0.10';
@@ -82,7 +82,13 @@ function packet(
   if (!isTcp) return udp({ ...ends, payload, ttl, tos });
   const flags = dice.of(['A', 'A', 'A', 'PA', 'PA', 'S', 'SA', 'FA', 'R', 'RA', 'P']);
   const [seq, ack] = [dice.of([1000, 1001, 5001]), dice.of([1001, 5001, -1])];
-  return tcp({ ...ends, payload, ttl, flags, seq, ack });
+  const options = dice.of([
+    [],
+    [],
+    [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+    [1, 1, 5, 10, 0, 0, 19, 140, 0, 0, 19, 150],
+  ]);
+  return tcp({ ...ends, payload, ttl, flags, seq, ack, options, window: dice.of([0xfaf0, 0xfaf0, 100, 0]) });
 }
 
 /** Turns a frame's checksum into a partial one, and on request the frame into a super-frame. */
@@ -223,9 +229,9 @@ function session(dice: Dice): { opening: MemoryFrame[][]; segments: MemoryFrame[
   const client = dice.of(STATIONS.slice(0, 5));
   const sport = 2000 + dice.roll(4);
   const ends = { from: client.ip, to: VIP, sport, dport: 80 };
-  const ask = (fields: { flags: string; seq: number; ack?: number; payload?: number[] }) =>
+  const ask = (fields: Partial<TcpFields>) =>
     from(client.at, ethernet({ src: client.mac, dst: MACS.gateway }, tcp({ ...ends, ...fields })));
-  const answer = (fields: { flags: string; seq: number; ack: number; payload?: number[] }) =>
+  const answer = (fields: Partial<TcpFields>) =>
     STATIONS.filter((backend) => backend !== client).map((backend) => {
       const reply = { from: backend.ip, to: client.ip, sport: 8080, dport: sport };
       const dst = dice.chance(70) ? client.mac : MACS.gateway;
@@ -239,7 +245,19 @@ function session(dice: Dice): { opening: MemoryFrame[][]; segments: MemoryFrame[
     ],
     segments: [
       ask({ flags: 'PA', seq: 1001, ack: 5001, payload: [1, 2, 3] }),
-      ask({ flags: 'A', seq: 1004, ack: 5004, payload: new Array<number>(1410).fill(3) }),
+      ask({ flags: 'A', seq: 1004, ack: 5003, payload: new Array<number>(1410).fill(3) }),
+      ask({
+        flags: 'A',
+        seq: dice.of([1004, 2414, 90_000]),
+        ack: dice.of([5001, 5003, 5004]),
+        options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+      }),
+      ...answer({
+        flags: 'A',
+        seq: 5003,
+        ack: dice.of([1001, 1004, 2414, 2415]),
+        window: dice.of([0, 9, 900]),
+      }),
       ...answer({ flags: 'PA', seq: 5001, ack: 1004, payload: [4, 5] }),
     ],
     // N14: exact only for who saw the segments.
