@@ -36,6 +36,7 @@ import { Affinities } from '../service/affinity.ts';
 import { Chooser } from '../service/choice/chooser.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
+import { Related } from '../service/related.ts';
 import { Services } from '../service/services.ts';
 import { SourceNat } from '../service/snat.ts';
 import { Translate } from '../service/translate.ts';
@@ -151,7 +152,16 @@ export class Pipeline {
       new SourceNat(networks, locations, this.flows, this.hostRules, seed),
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, this.tracker, this.judge, opener, this.originator);
+    const related = new Related(packets, this.flows, this.judge);
+    this.translate = new Translate(
+      packets,
+      this.flows,
+      this.tracker,
+      this.judge,
+      opener,
+      related,
+      this.originator,
+    );
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

@@ -55,6 +55,8 @@ export const enum Drop {
   SOURCE_RANGE,
   UNALLOCATED_VIP,
   OUT_OF_WINDOW,
+  BAD_ICMP,
+  UNRELATED_ERROR,
   COUNT,
 }
 
@@ -124,4 +126,6 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('SOURCE_RANGE', 'source outside loadBalancerSourceRanges'),
   reason('UNALLOCATED_VIP', 'address of a ServiceCIDR that belongs to no service'),
   reason('OUT_OF_WINDOW', 'TCP segment whose numbers its receiver could not accept'),
+  reason('BAD_ICMP', 'ICMP error with a wrong checksum, about another error, or about a later fragment'),
+  reason('UNRELATED_ERROR', 'ICMP error to a service address, about no flow there is'),
 ];
