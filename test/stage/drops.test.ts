@@ -290,6 +290,16 @@ const ROWS: readonly Row[] = [
     },
   },
   {
+    reason: 'FLOW_ENDED',
+    ops: [shop({ ...local, onEndpointRemoved: 'reset' })],
+    provoke: (f) => {
+      f.from('a', syn());
+      f.dataplane.apply([{ op: 'remove-service', id: 0 }]);
+      f.settle();
+      from(f, { flags: 'A' });
+    },
+  },
+  {
     reason: 'BAD_ND',
     provoke: (f) =>
       f.from('a', solicitation({ src: MACS.a, from: 'fe80::a', target: 'fe80::b', hopLimit: 64 })),
