@@ -39,6 +39,7 @@ import { Chooser } from '../service/choice/chooser.ts';
 import { Ending } from '../service/ending.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
+import { Related } from '../service/related.ts';
 import { Services } from '../service/services.ts';
 import { SourceNat } from '../service/snat.ts';
 import { Translate } from '../service/translate.ts';
@@ -161,6 +162,7 @@ export class Pipeline {
       this.originator,
     );
     this.ending = new Ending(packets, this.flows, networks, this.originator);
+    const related = new Related(packets, this.flows, this.judge);
     this.translate = new Translate(
       packets,
       this.flows,
@@ -168,6 +170,7 @@ export class Pipeline {
       this.judge,
       this.opener,
       this.ending,
+      related,
       this.originator,
     );
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
