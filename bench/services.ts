@@ -112,7 +112,7 @@ function connect(
 }
 
 /** Longer than the daemon remembers a connection that was reset. */
-const FORGOTTEN_MS = 11_000;
+const FORGOTTEN_MS = 10_500;
 
 /**
  * The code that opens connections, ends them, forgets them and meets their ports again is compiled before it is
@@ -128,4 +128,4 @@ async function warmUp(session: Session, sites: ReadonlyMap<Way, Site>, size: num
   }
 }
 
-const WARM_UP_SECONDS = 2;
+const WARM_UP_SECONDS = 1;
