@@ -11,6 +11,7 @@
  *
  * Every error body is a Failure.
  */
+import type { Algorithm, OnEndpointRemoved } from '../dataplane/config.ts';
 import type {
   AffinityRow,
   Fate,
@@ -33,6 +34,8 @@ export const GET_KINDS = [
   'peers',
   'services',
   'endpointslices',
+  'nodes',
+  'servicecidrs',
   'fdb',
   'neighbors',
   'flows',
@@ -171,8 +174,12 @@ export interface PeerStatus {
 }
 
 export interface ServiceStatus {
+  /** Ready ones, in the family that has more. */
   endpoints: number;
   flows: number;
+  /** As annotated, else the Host's. */
+  algorithm: Algorithm;
+  onEndpointRemoved: OnEndpointRemoved;
 }
 
 export interface DropRow {
@@ -205,6 +212,10 @@ export interface Status {
     rxBitRate: number;
     txBitRate: number;
   }[];
+  /** The daemon's own links: a network's way out, and the host's way in. */
+  hostPorts: { interface: string; network: string; addresses: string[]; masquerade: boolean }[];
+  /** Routes of the host to service addresses. */
+  hostRoutes: number;
   peers: { name: string; reachable: string; rtt: number | null; rxRate: number; txRate: number }[];
   /** Totals by reason, most first. */
   drops: { reason: string; count: number; rate: number }[];

@@ -65,6 +65,22 @@ export class Hasher {
     );
   }
 
+  /** Ten words: protocol, ports, and two addresses of four. What has the same in both halves does not cancel out. */
+  of10(
+    protocol: number,
+    ports: number,
+    s0: number,
+    s1: number,
+    s2: number,
+    s3: number,
+    d0: number,
+    d1: number,
+    d2: number,
+    d3: number,
+  ): number {
+    return this.of6(protocol, ports, s2, s3, d2, d3) ^ this.of4(s0, s1, d0, d1);
+  }
+
   private sum3(a: number, b: number, c: number): number {
     return (
       (Math.imul(a ^ (a >>> 16), this.m0) +
