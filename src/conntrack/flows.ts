@@ -1,13 +1,27 @@
+import type { FlowTimeouts } from '../dataplane/config.ts';
 import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
 import { deltaHalf, deltaWord, fold, swap16 } from '../wire/checksum.ts';
-import { EVICTION_CLASS, EvictionClass, TIMEOUT_MS } from './timeouts.ts';
+import { EVICTION_CLASS, EvictionClass, TIMERS, timeoutTable } from './timeouts.ts';
 import { isTuple4, LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
+import { clearWindows, WINDOW_WORDS } from './windows.ts';
 
 /** Large allocations begin 16 bytes behind a page: from here on a line of the table is a line of the cache. */
 const FIRST_LINE = 48;
+
+const lines = (words: number): Int32Array =>
+  new Int32Array(new ArrayBuffer(FIRST_LINE + words * 4), FIRST_LINE);
+
+/** Do answers come to the address and port the flow's packets have as their source? */
+function isSourceKept(original: Int32Array, reply: Int32Array): boolean {
+  for (let i = 0; i < 3; i++) {
+    if (original[Word.SOURCE_HIGH + i] !== reply[Word.DESTINATION_HIGH + i]) return false;
+  }
+  const ports = original[Word.PORTS]! >>> 16 === (reply[Word.PORTS]! & 0xffff);
+  return ports && original[Word.SOURCE] === reply[Word.DESTINATION];
+}
 
 /** Whoever counts flows. */
 export interface FlowEnds {
@@ -23,8 +37,9 @@ export const REPLY = 1;
  * Flow memory: each row is a translated connection, found by either of its two tuples.
  *
  *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
+ *                                      windows[tuple id × 8 …] what TCP has sent and may send, see windows.ts
  *   row   state (TcpState | UdpState) · expires, born (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · snat: both ends change · how, why: service/why.ts · packets and bytes of both
+ *         port stand in the reply tuple · snat: the source changes too · how, why: service/why.ts · packets and bytes of both
  *         directions
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
@@ -43,6 +58,9 @@ export class Flows {
   private rows!: RowPool;
   private lists!: Lists;
   lines!: Int32Array;
+  windows!: Int32Array;
+  /** Idle times, see timeouts.ts; `setTimeouts` changes them. */
+  readonly timeouts = timeoutTable();
   private used!: Uint8Array;
   state!: Uint8Array;
   expires!: Int32Array;
@@ -82,7 +100,8 @@ export class Flows {
       index: new HashIndex(capacity * 2),
       rows: new RowPool(capacity),
       lists: new Lists(4, capacity),
-      lines: new Int32Array(new ArrayBuffer(FIRST_LINE + capacity * 2 * LINE_WORDS * 4), FIRST_LINE),
+      lines: lines(capacity * 2 * LINE_WORDS),
+      windows: lines(capacity * 2 * WINDOW_WORDS),
       used: new Uint8Array(capacity),
       state: new Uint8Array(capacity),
       expires: new Int32Array(capacity),
@@ -103,7 +122,7 @@ export class Flows {
 
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
-    const old = { lines: this.lines, state: this.state, expires: this.expires };
+    const old = { lines: this.lines, windows: this.windows, state: this.state, expires: this.expires };
     const { service, generation, snat, born, version, ends, counted, how, why, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
@@ -119,6 +138,8 @@ export class Flows {
       const reply = old.lines.subarray(from + LINE_WORDS, from + LINE_WORDS + TUPLE_WORDS);
       const to = this.add(original, reply, old.state[row]!, 0);
       this.lines.set(old.lines.subarray(from, from + 2 * LINE_WORDS), to * 2 * LINE_WORDS);
+      const window = row * 2 * WINDOW_WORDS;
+      this.windows.set(old.windows.subarray(window, window + 2 * WINDOW_WORDS), to * 2 * WINDOW_WORDS);
       this.expires[to] = old.expires[row]!;
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
@@ -222,7 +243,9 @@ export class Flows {
     this.index.insert(this.hash(reply), row * 2 + 1);
     this.used[row] = 1;
     this.state[row] = state;
-    this.expires[row] = (now + TIMEOUT_MS[state]!) | 0;
+    this.snat[row] = isSourceKept(original, reply) ? 0 : 1;
+    this.expires[row] = (now + this.timeout(row, state, false)) | 0;
+    clearWindows(this.windows, row);
     this.born[row] = this.elapsed + ((now - this.swept) >>> 0);
     this.version[row] = 0;
     this.ends[row] = 0;
@@ -234,9 +257,19 @@ export class Flows {
     return row;
   }
 
+  /** From now on; running timers stay as they are. */
+  setTimeouts(timeouts: FlowTimeouts | undefined): void {
+    this.timeouts.set(timeoutTable(timeouts));
+  }
+
+  /** Idle time of a flow in a state, ms. @param isUnanswered TCP whose peer owes an answer (N20) */
+  timeout(row: number, state: number, isUnanswered: boolean): number {
+    return this.timeouts[(this.snat[row]! + (isUnanswered ? 2 : 0)) * TIMERS + state]!;
+  }
+
   /** A valid packet of the flow: its timer restarts, its place in the eviction order moves back (N19). */
-  refresh(row: number, state: number, now: number): void {
-    const expires = (now + TIMEOUT_MS[state]!) | 0;
+  refresh(row: number, state: number, now: number, isUnanswered = false): void {
+    const expires = (now + this.timeout(row, state, isUnanswered)) | 0;
     const before = EVICTION_CLASS[this.state[row]!]!;
     const after = EVICTION_CLASS[state]!;
     if (before !== after) {
@@ -274,15 +307,6 @@ export class Flows {
   /** Word of a tuple's key. */
   word(id: number, word: number): number {
     return this.lines[id * LINE_WORDS + word]!;
-  }
-
-  /** Last acknowledgment number sent in the direction of a tuple (N14). */
-  acked(id: number): number {
-    return this.lines[id * LINE_WORDS + Line.ACKED]!;
-  }
-
-  acknowledge(id: number, number: number): void {
-    this.lines[id * LINE_WORDS + Line.ACKED] = number;
   }
 
   /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
@@ -391,7 +415,6 @@ export class Flows {
     const line = id * LINE_WORDS;
     for (let i = 0; i < TUPLE_WORDS; i++) this.lines[line + i] = tuple[i]!;
     this.lines[line + Line.IS_READY] = 0;
-    this.lines[line + Line.ACKED] = 0;
   }
 
   private evict(): boolean {

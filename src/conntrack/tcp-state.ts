@@ -19,6 +19,7 @@ export const enum TcpState {
 export const IGNORE = 20;
 export const INVALID = 21;
 export const NEW_FLOW = 22;
+export const OUT_OF_WINDOW = 23;
 
 const no = TcpState.NONE;
 const ss = TcpState.SYN_SENT;

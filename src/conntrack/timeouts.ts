@@ -1,3 +1,4 @@
+import type { FlowTimeouts } from '../dataplane/config.ts';
 import { TcpState } from './tcp-state.ts';
 
 /** `state` of UDP flows, above the TCP states. */
@@ -6,20 +7,79 @@ export const enum UdpState {
   REPLIED = 11,
 }
 
-/** Idle time in ms by flow state (N20). */
-export const TIMEOUT_MS = new Int32Array(12);
-TIMEOUT_MS[TcpState.NONE] = 120_000;
-TIMEOUT_MS[TcpState.SYN_SENT] = 120_000;
-TIMEOUT_MS[TcpState.SYN_SENT2] = 120_000;
-TIMEOUT_MS[TcpState.SYN_RECV] = 60_000;
-TIMEOUT_MS[TcpState.ESTABLISHED] = 86_400_000;
-TIMEOUT_MS[TcpState.FIN_WAIT] = 120_000;
-TIMEOUT_MS[TcpState.CLOSE_WAIT] = 3_600_000;
-TIMEOUT_MS[TcpState.LAST_ACK] = 30_000;
-TIMEOUT_MS[TcpState.TIME_WAIT] = 120_000;
-TIMEOUT_MS[TcpState.CLOSE] = 10_000;
-TIMEOUT_MS[UdpState.UNREPLIED] = 30_000;
-TIMEOUT_MS[UdpState.REPLIED] = 120_000;
+/** Rows of a table of idle times. */
+export const TIMERS = 12;
+
+/** Idle times of N20, s. */
+const USUAL = {
+  tcpSynSent: 120,
+  tcpSynRecv: 60,
+  tcpEstablished: 86_400,
+  tcpFinWait: 120,
+  tcpCloseWait: 3600,
+  tcpLastAck: 30,
+  tcpTimeWait: 120,
+  tcpClose: 10,
+  tcpUnacknowledged: 300,
+  udpUnreplied: 30,
+  udpReplied: 120,
+};
+type Timers = Readonly<Record<keyof typeof USUAL, number>>;
+
+/** The least for a flow whose source is translated, s (N21; RFC 4787 REQ-5, 5382 REQ-5, 7857). */
+const FLOORS: Timers = {
+  tcpSynSent: 240,
+  tcpSynRecv: 240,
+  tcpEstablished: 7440,
+  tcpFinWait: 240,
+  tcpCloseWait: 240,
+  tcpLastAck: 240,
+  tcpTimeWait: 0,
+  tcpClose: 240,
+  tcpUnacknowledged: 300,
+  udpUnreplied: 120,
+  udpReplied: 120,
+};
+
+const inMs = (timers: Timers): Timers => {
+  const entries = Object.entries(timers).map(([name, seconds]) => [name, seconds * 1000]);
+  return Object.fromEntries(entries) as Timers;
+};
+
+/** By flow state. */
+function column(timers: Timers): number[] {
+  const by = new Array<number>(TIMERS).fill(0);
+  by[TcpState.SYN_SENT] = timers.tcpSynSent;
+  by[TcpState.SYN_SENT2] = timers.tcpSynSent;
+  by[TcpState.SYN_RECV] = timers.tcpSynRecv;
+  by[TcpState.ESTABLISHED] = timers.tcpEstablished;
+  by[TcpState.FIN_WAIT] = timers.tcpFinWait;
+  by[TcpState.CLOSE_WAIT] = timers.tcpCloseWait;
+  by[TcpState.LAST_ACK] = timers.tcpLastAck;
+  by[TcpState.TIME_WAIT] = timers.tcpTimeWait;
+  by[TcpState.CLOSE] = timers.tcpClose;
+  by[UdpState.UNREPLIED] = timers.udpUnreplied;
+  by[UdpState.REPLIED] = timers.udpReplied;
+  return by;
+}
+
+/**
+ * Idle times, ms: [TIMERS × (snat + 2 × unanswered) + state]. snat: 1 for flows whose source is translated; unanswered:
+ * 1 for TCP whose peer owes an answer, whatever its state.
+ */
+export function timeoutTable(timeouts: FlowTimeouts | Timers = inMs(USUAL)): Int32Array<ArrayBuffer> {
+  const floors = inMs(FLOORS);
+  const kept = column(timeouts);
+  const translated = column(floors).map((floor, state) => Math.max(floor, kept[state]!));
+  const { tcpUnacknowledged } = timeouts;
+  const most = Math.max(floors.tcpUnacknowledged, tcpUnacknowledged);
+  return Int32Array.from([
+    ...kept,
+    ...translated,
+    ...kept.map((ms) => Math.min(ms, tcpUnacknowledged)),
+    ...translated.map((ms) => Math.min(ms, most)),
+  ]);
+}
 
 /** Who may be evicted from a full table, in order (N22). */
 export const enum EvictionClass {
@@ -29,11 +89,10 @@ export const enum EvictionClass {
   KEPT = 3,
 }
 
-export const EVICTION_CLASS = new Uint8Array(12).fill(EvictionClass.KEPT);
+export const EVICTION_CLASS = new Uint8Array(TIMERS).fill(EvictionClass.KEPT);
 EVICTION_CLASS[UdpState.UNREPLIED] = EvictionClass.UNREPLIED_UDP;
 EVICTION_CLASS[TcpState.SYN_SENT] = EvictionClass.UNREPLIED_TCP;
 EVICTION_CLASS[TcpState.SYN_SENT2] = EvictionClass.UNREPLIED_TCP;
-EVICTION_CLASS[TcpState.NONE] = EvictionClass.UNREPLIED_TCP;
 for (const state of [
   TcpState.FIN_WAIT,
   TcpState.CLOSE_WAIT,

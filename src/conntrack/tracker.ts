@@ -1,16 +1,41 @@
 import type { Packets } from '../packet/packets.ts';
-import { Protocol } from '../wire/ipv4.ts';
-import { Tcp, TcpFlag } from '../wire/tcp.ts';
-import { type Flows, REPLY } from './flows.ts';
-import { IGNORE, nextTcpState, TcpState } from './tcp-state.ts';
+import { EtherType } from '../wire/ethernet.ts';
+import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
+import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
+import { type Flows, ORIGINAL, REPLY } from './flows.ts';
+import { readSack, readSynOptions } from './tcp-options.ts';
+import { IGNORE, INVALID, nextTcpState, OUT_OF_WINDOW, TcpState } from './tcp-state.ts';
 import { UdpState } from './timeouts.ts';
+import {
+  acceptNotedSyn,
+  beginWindow,
+  noteSyn,
+  Option,
+  passWindow,
+  scaleOf,
+  Verdict,
+  WINDOW_WORDS,
+  Window,
+} from './windows.ts';
 
 /**
- * Judges packets of known flows and moves the flows' states (N12–N15, N19).
- *
- * Limits: TCP windows are not checked (N13), so an RST is exact or leaves the state alone (N14).
+ * Judges packets of known flows and moves the flows' states (N12–N15, N18, N19). The segment at hand is in the fields:
+ * a super-frame is one segment with all its payload.
  */
 export class Tracker {
+  /** `tcpLiberal`: out of the window is no reason to drop (N13). */
+  isLiberal = false;
+  private tcp = 0;
+  private flags = 0;
+  private seq = 0;
+  private ack = 0;
+  private window = 0;
+  /** One past the header. */
+  private body = 0;
+  /** One past the last sequence number. */
+  private end = 0;
+
   constructor(
     private readonly packets: Packets,
     private readonly flows: Flows,
@@ -18,49 +43,107 @@ export class Tracker {
 
   /** What the first packet of a flow says. */
   begin(slot: number, row: number): void {
-    const { packets, flows } = this;
-    if (packets.protocol[slot] !== Protocol.TCP) return;
-    const sequence = packets.view.getInt32(packets.l4[slot]! + Tcp.SEQUENCE);
-    flows.acknowledge(row * 2 + REPLY, (sequence + 1) | 0);
+    if (this.packets.protocol[slot] !== Protocol.TCP || !this.read(slot)) return;
+    this.beginWindow(row * 2 + ORIGINAL);
   }
 
-  /** A packet of the flow. @returns the new state, or IGNORE, INVALID, NEW_FLOW. */
+  /** A packet of the flow. @returns the new state, or IGNORE, INVALID, OUT_OF_WINDOW, NEW_FLOW. */
   step(slot: number, row: number, direction: number, now: number): number {
     const isTcp = this.packets.protocol[slot] === Protocol.TCP;
-    return isTcp ? this.stepTcp(slot, row, direction, now) : this.stepUdp(row, direction, now);
+    if (!isTcp) return this.stepUdp(row, direction, now);
+    return this.read(slot) ? this.stepTcp(row, direction, now) : INVALID;
   }
 
-  private stepTcp(slot: number, row: number, direction: number, now: number): number {
-    const { packets, flows } = this;
-    const { view } = packets;
-    const tcp = packets.l4[slot]!;
-    const flags = view.getUint8(tcp + Tcp.FLAGS);
+  private stepTcp(row: number, direction: number, now: number): number {
+    const { flows, flags } = this;
+    const id = row * 2 + direction;
     const state = flows.state[row]!;
-    if ((flags & TcpFlag.RST) !== 0) {
-      if (!this.isExactReset(tcp, flags, row, direction, state)) return IGNORE;
-      flows.refresh(row, TcpState.CLOSE, now);
-      return TcpState.CLOSE;
-    }
-    const next = nextTcpState(state, flags, direction === REPLY);
+    if ((flags & TcpFlag.RST) !== 0) return this.stepReset(row, direction, state, now);
+    let next = nextTcpState(state, flags, direction === REPLY);
+    if (next === IGNORE) next = this.ignore(row, direction);
     if (next >= IGNORE) return next;
-    // A SYN again: a refusal must acknowledge the sequence number it came with.
-    if (next === TcpState.SYN_SENT)
-      flows.acknowledge(row * 2 + REPLY, (view.getInt32(tcp + Tcp.SEQUENCE) + 1) | 0);
-    if ((flags & TcpFlag.ACK) !== 0)
-      flows.acknowledge(row * 2 + direction, view.getInt32(tcp + Tcp.ACKNOWLEDGMENT));
-    flows.refresh(row, next, now);
+    const { windows } = flows;
+    const isSyn = (flags & TcpFlag.SYN) !== 0;
+    // Until both have agreed, the last SYN of each is the one that counts.
+    const isFirst = state === TcpState.SYN_SENT || windows[id * WINDOW_WORDS + Window.WIDTH] === 0;
+    if (isSyn && isFirst) this.beginWindow(id);
+    const hasAck = (flags & TcpFlag.ACK) !== 0;
+    if (isSyn && !hasAck) {
+      flows.refresh(row, next, now);
+      return next;
+    }
+    const options = windows[id * WINDOW_WORDS + Window.OPTIONS]!;
+    const ack = hasAck ? this.ack : windows[(id ^ 1) * WINDOW_WORDS + Window.END]!;
+    const isSack = (windows[(id ^ 1) * WINDOW_WORDS + Window.OPTIONS]! & Option.SACK) !== 0;
+    const sack = isSack ? readSack(this.packets.view, this.tcp, this.body, ack) : ack;
+    const window = isSyn ? this.window : this.window << scaleOf(options);
+    const verdict = passWindow(windows, id, this.seq, this.end, ack, sack, window);
+    if (verdict === Verdict.OUTSIDE && !this.isLiberal) return OUT_OF_WINDOW;
+    flows.refresh(row, next, now, verdict === Verdict.UNANSWERED);
     return next;
   }
 
-  /** N14: a reset ends the flow only with the sequence number its receiver last asked for. */
-  private isExactReset(tcp: number, flags: number, row: number, direction: number, state: number): boolean {
-    const { view } = this.packets;
-    if (state === TcpState.SYN_SENT && direction === REPLY) {
-      // Until the responder speaks, its `acked` holds what it must acknowledge: the initiator's SYN.
-      const expected = this.flows.acked(row * 2 + REPLY);
-      return (flags & TcpFlag.ACK) !== 0 && view.getInt32(tcp + Tcp.ACKNOWLEDGMENT) === expected;
+  /**
+   * What the table ignores goes on, and says what it says: an initiator that lost its memory begins again on a
+   * connection that lives here, and when the responder agrees it is a new one (N18).
+   */
+  private ignore(row: number, direction: number): number {
+    const { flags } = this;
+    const { windows } = this.flows;
+    if ((flags & TcpFlag.SYN) === 0) return IGNORE;
+    if (direction === ORIGINAL && (flags & TcpFlag.ACK) === 0) {
+      noteSyn(windows, row, this.end, this.window, readSynOptions(this.packets.view, this.tcp, this.body));
+    } else if (direction === REPLY && (flags & TcpFlag.ACK) !== 0) {
+      if (acceptNotedSyn(windows, row, this.ack)) return TcpState.SYN_RECV;
     }
-    return view.getInt32(tcp + Tcp.SEQUENCE) === this.flows.acked(row * 2 + (direction ^ 1));
+    return IGNORE;
+  }
+
+  /** N14: exact ends the flow; in the window it goes to a receiver who will ask back; others are forged or stale. */
+  private stepReset(row: number, direction: number, state: number, now: number): number {
+    const { flows, flags } = this;
+    const { windows } = flows;
+    const at = (row * 2 + direction) * WINDOW_WORDS;
+    const peer = (row * 2 + (direction ^ 1)) * WINDOW_WORDS;
+    if (state === TcpState.SYN_SENT && direction === REPLY) {
+      const isAnswer = (flags & TcpFlag.ACK) !== 0 && this.ack === windows[peer + Window.END];
+      if (!isAnswer) return OUT_OF_WINDOW;
+    } else {
+      const ahead = (this.seq - windows[peer + Window.ACKED]!) | 0;
+      const room = (windows[at + Window.LIMIT]! - this.seq) | 0;
+      if ((ahead < 0 || room < 0) && !this.isLiberal) return OUT_OF_WINDOW;
+      if (ahead !== 0 && state !== TcpState.CLOSE) return IGNORE;
+    }
+    flows.refresh(row, TcpState.CLOSE, now);
+    return TcpState.CLOSE;
+  }
+
+  private beginWindow(id: number): void {
+    const options = readSynOptions(this.packets.view, this.tcp, this.body);
+    beginWindow(this.flows.windows, id, this.end, this.window, options);
+  }
+
+  /** Reads the segment in `slot`. @returns false when its header is no TCP header. */
+  private read(slot: number): boolean {
+    const { packets } = this;
+    const { view } = packets;
+    const ip = packets.l3[slot]!;
+    const tcp = packets.l4[slot]!;
+    const isV4 = packets.etherType[slot] === EtherType.IPV4;
+    const last =
+      ip +
+      (isV4 ? view.getUint16(ip + Ipv4.TOTAL_LENGTH) : IPV6_BYTES + view.getUint16(ip + Ipv6.PAYLOAD_LENGTH));
+    const header = (view.getUint8(tcp + Tcp.DATA_OFFSET) >>> 4) << 2;
+    this.tcp = tcp;
+    this.body = tcp + header;
+    if (header < TCP_BYTES || this.body > last) return false;
+    this.flags = view.getUint8(tcp + Tcp.FLAGS);
+    this.seq = view.getInt32(tcp + Tcp.SEQUENCE);
+    this.ack = view.getInt32(tcp + Tcp.ACKNOWLEDGMENT);
+    this.window = view.getUint16(tcp + Tcp.WINDOW);
+    const marks = ((this.flags >>> 1) & 1) + (this.flags & 1); // SYN and FIN count
+    this.end = (this.seq + last - this.body + marks) | 0;
+    return true;
   }
 
   private stepUdp(row: number, direction: number, now: number): number {

@@ -28,7 +28,6 @@ export const enum Word {
  *   10  1 = the next four words are filled in            13  checksum deltas in wire order: of the address alone
  *   11  the address that replaces the translated end          (low half), of address and port (high half)
  *   12  source port << 16 | destination port after it    14  hash of the translated packet's flow (V4)
- *   15  last acknowledgment number this direction sent (N14)
  */
 export const LINE_WORDS = 16;
 
@@ -38,7 +37,6 @@ export const enum Line {
   PORTS = 12,
   DELTAS = 13,
   ENTROPY = 14,
-  ACKED = 15,
 }
 
 /** Which end of a packet or tuple. */

@@ -101,6 +101,10 @@ export class Manager {
     return this.#set.count(kind);
   }
 
+  get host(): HostSide {
+    return this.#options.host;
+  }
+
   /** null before the first transaction. */
   get generation(): Generation | null {
     return this.#generation;

@@ -125,6 +125,8 @@ export class Dataplane {
         this.host = op.host;
         this.pipeline.hostRules.set(op.host);
         if (op.host.maxFlows !== this.pipeline.flows.limit) this.pipeline.flows.resize(op.host.maxFlows);
+        this.pipeline.flows.setTimeouts(op.host.timeouts);
+        this.pipeline.tracker.isLiberal = op.host.tcpLiberal ?? false;
         break;
       case 'network':
         this.setNetwork(op.network);

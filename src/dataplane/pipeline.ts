@@ -69,6 +69,7 @@ export class Pipeline {
   readonly bridge: Bridge;
   readonly neighbors: Neighbors;
   readonly flows: Flows;
+  readonly tracker: Tracker;
   readonly services: Services;
   readonly affinities: Affinities;
   readonly hostRules = new HostRules();
@@ -144,12 +145,12 @@ export class Pipeline {
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.judge = new Judge(networks, locations, this.services, this.hostRules);
     this.chooser = new Chooser(this.services, this.flows, seed);
-    const tracker = new Tracker(packets, this.flows);
+    this.tracker = new Tracker(packets, this.flows);
     this.nat = new SourceNat(networks, locations, this.flows, this.hostRules, seed);
     this.opener = new Opener(
       packets,
       this.flows,
-      tracker,
+      this.tracker,
       this.services,
       this.affinities,
       this.judge,
@@ -157,7 +158,14 @@ export class Pipeline {
       this.nat,
       this.originator,
     );
-    this.translate = new Translate(packets, this.flows, tracker, this.judge, this.opener, this.originator);
+    this.translate = new Translate(
+      packets,
+      this.flows,
+      this.tracker,
+      this.judge,
+      this.opener,
+      this.originator,
+    );
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
     this.forward = new Forward(packets, networks, locations, this.bridge, egress);
     this.fit = new Fit(packets, networks, locations, egress, this.originator);

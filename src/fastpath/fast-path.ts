@@ -1,7 +1,7 @@
 import { BURST, Control, Gso } from '../card/layout.ts';
 import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
-import { TIMEOUT_MS, UdpState } from '../conntrack/timeouts.ts';
+import { UdpState } from '../conntrack/timeouts.ts';
 import { isTuple4, LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
@@ -12,13 +12,14 @@ import { Hasher } from '../table/hash.ts';
 import { FIRST_PEER, GATEWAY } from '../telemetry/counters.ts';
 import { fold, swap16 } from '../wire/checksum.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
-import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { IPV4_BYTES, Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
 import type { Family } from './families.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
+import { createTracked } from './tracked.ts';
 
 /** Ethernet, IPv4 without options, UDP: the shortest frame looked at. */
 const SHORTEST = 42;
@@ -87,6 +88,7 @@ export function createFastPath(
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
+  const { advance, renew } = createTracked(packets, flows);
   const hasher = new Hasher(seed);
   /** Tuple ids found for a burst in advance, −1 = none; and how many flows the burst before had. */
   const likely = new Int32Array(BURST);
@@ -198,7 +200,8 @@ export function createFastPath(
           if (to !== GATEWAY && (id & 1) === ORIGINAL) break; // N6
           if (lines[id * LINE_WORDS + Line.IS_READY] === 0 && !flows.prepare(id)) break;
           if (protocol === Protocol.TCP) {
-            const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
+            const word = words[w + 12]!;
+            const flags = (word >>> 8) & STATE_FLAGS;
             if (state[id >> 1] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
           } else if ((id & 1) !== ORIGINAL && state[id >> 1] !== UdpState.REPLIED) break;
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
@@ -208,7 +211,6 @@ export function createFastPath(
       if (to !== GATEWAY) {
         if (packet > path[p + Path.MTU]!) break; // B20
         txDevice[tx] = path[p + Path.DEVICE]!;
-        if (id >= 0) translate(slot, at, size, id, now);
       } else {
         if ((third & 0xff) <= 1) break; // N7
         const destination = view.getInt32(at + IP + Ipv4.DESTINATION);
@@ -229,9 +231,13 @@ export function createFastPath(
         const isStrange = path[p + Path.FROM] === to || (role === Role.TUNNEL && id < 0);
         if (hop[h + Hop.IS_OUT] !== 0 && isStrange) break; // A4
         txDevice[tx] = hop[h + Hop.DEVICE]!;
-        if (id >= 0) translate(slot, at, size, id, now);
-        route(w, h);
       }
+      if (id >= 0) {
+        if (protocol !== Protocol.TCP) renew(id >> 1, now);
+        else if (!advance(at + L4, total - IPV4_BYTES, id, now)) break; // N13
+        translate(slot, at, size, id);
+      }
+      if (path[p + Path.TO] === GATEWAY) route(w, h);
 
       // Nothing stops the frame from here on.
       txSlot[tx] = slot;
@@ -310,17 +316,14 @@ export function createFastPath(
     );
   }
 
-  /** One packet of an established flow: its timer, its traffic, one end and its checksums (N19, N40–N43). */
-  function translate(slot: number, at: number, size: number, id: number, now: number): void {
-    const { lines, expires, state, traffic } = flows;
-    const row = id >> 1;
+  /** One packet of an established flow: its traffic, one end, its checksums (N40–N43). */
+  function translate(slot: number, at: number, size: number, id: number): void {
+    const { lines, traffic } = flows;
     const line = id * LINE_WORDS;
-    const phase = state[row]!;
-    if (expires[row] !== ((now + TIMEOUT_MS[phase]!) | 0)) flows.refresh(row, phase, now);
     traffic[id * 2]!++;
     traffic[id * 2 + 1]! += size;
-    const end = (id & 1) === ORIGINAL ? IP + Ipv4.DESTINATION : IP + Ipv4.SOURCE;
-    view.setInt32(at + end, lines[line + Line.ADDRESS]!);
+    const address = (id & 1) === ORIGINAL ? IP + Ipv4.DESTINATION : IP + Ipv4.SOURCE;
+    view.setInt32(at + address, lines[line + Line.ADDRESS]!);
     view.setInt32(at + L4, lines[line + Line.PORTS]!);
     const deltas = lines[line + Line.DELTAS]!;
     const w = at >> 2;
@@ -328,7 +331,6 @@ export function createFastPath(
     words[w + 6] = (third & 0xffff) | (update(third >>> 16, deltas & 0xffff) << 16);
     const isPartial = csumStart[slot] !== 0; // N42: ports are no part of a pseudo-header
     if (((third >>> 8) & 0xff) === Protocol.TCP) {
-      lines[line + Line.ACKED] = view.getInt32(at + L4 + Tcp.ACKNOWLEDGMENT);
       const word = words[w + 13]!;
       const field = word & 0xffff;
       const next = isPartial ? fold(field + (deltas & 0xffff)) : update(field, deltas >>> 16);

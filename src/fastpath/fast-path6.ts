@@ -1,7 +1,7 @@
 import { Control, Gso } from '../card/layout.ts';
 import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
-import { TIMEOUT_MS, UdpState } from '../conntrack/timeouts.ts';
+import { UdpState } from '../conntrack/timeouts.ts';
 import { LINE_WORDS, Line, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
@@ -21,6 +21,7 @@ import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
 import type { Family } from './families.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
+import { createTracked } from './tracked.ts';
 
 /** Ethernet, IPv6 without extension headers, UDP: the shortest frame looked at. */
 const SHORTEST = 62;
@@ -69,6 +70,7 @@ export function createFastPath6(
   const hop = hops.rows;
   const epoch = epochs.of;
   const hasher = new Hasher(seed);
+  const { advance, renew } = createTracked(packets, flows);
   /** Tuple of the frame at hand, and of what answers it. */
   const tuple = new Int32Array(TUPLE_WORDS);
   const reply = new Int32Array(TUPLE_WORDS);
@@ -180,7 +182,6 @@ export function createFastPath6(
       if (to !== GATEWAY) {
         if (packet > path[p + Path.MTU]!) break; // B20
         txDevice[tx] = path[p + Path.DEVICE]!;
-        if (id >= 0) translate(slot, at, size, id, now);
       } else {
         if (second >>> 24 <= 1) break; // N7
         if (h < 0 || hop[h + Hop.EPOCH] !== epoch[network]) {
@@ -194,9 +195,13 @@ export function createFastPath6(
         const isStrange = path[p + Path.FROM] === to || (role === Role.TUNNEL && id < 0);
         if (hop[h + Hop.IS_OUT] !== 0 && isStrange) break; // A4
         txDevice[tx] = hop[h + Hop.DEVICE]!;
-        if (id >= 0) translate(slot, at, size, id, now);
-        route(w, h);
       }
+      if (id >= 0) {
+        if (protocol !== Protocol.TCP) renew(id >> 1, now);
+        else if (!advance(at + L4, payload, id, now)) break; // N13
+        translate(slot, at, size, id);
+      }
+      if (path[p + Path.TO] === GATEWAY) route(w, h);
 
       // Nothing stops the frame from here on.
       txSlot[tx] = slot;
@@ -312,13 +317,10 @@ export function createFastPath6(
     tuple[Word.DESTINATION] = view.getInt32(at + DESTINATION + 12);
   }
 
-  /** One packet of an established flow: its timer, its traffic, one end and its checksum (N19, N40–N43). */
-  function translate(slot: number, at: number, size: number, id: number, now: number): void {
-    const { lines, expires, state, traffic } = flows;
-    const row = id >> 1;
+  /** One packet of an established flow: its traffic, one end and its checksum (N40–N43). */
+  function translate(slot: number, at: number, size: number, id: number): void {
+    const { lines, traffic } = flows;
     const line = id * LINE_WORDS;
-    const phase = state[row]!;
-    if (expires[row] !== ((now + TIMEOUT_MS[phase]!) | 0)) flows.refresh(row, phase, now);
     traffic[id * 2]!++;
     traffic[id * 2 + 1]! += size;
     const isOriginal = (id & 1) === ORIGINAL;
@@ -334,7 +336,6 @@ export function createFastPath6(
     const w = at >> 2;
     const isPartial = csumStart[slot] !== 0; // N42: ports are no part of a pseudo-header
     if (((words[w + 5]! >>> 16) & 0xff) === Protocol.TCP) {
-      lines[line + Line.ACKED] = view.getInt32(at + L4 + Tcp.ACKNOWLEDGMENT);
       const word = words[w + 18]!;
       const field = word & 0xffff;
       const next = isPartial ? fold(field + (deltas & 0xffff)) : update(field, deltas >>> 16);

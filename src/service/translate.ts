@@ -1,5 +1,5 @@
 import { type Flows, ORIGINAL, REPLY } from '../conntrack/flows.ts';
-import { INVALID, NEW_FLOW } from '../conntrack/tcp-state.ts';
+import { INVALID, NEW_FLOW, OUT_OF_WINDOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
 import { End, LINE_WORDS, readTuple, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Burst } from '../packet/burst.ts';
@@ -91,8 +91,8 @@ export class Translate implements Restorer {
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
     const verdict = this.tracker.step(slot, row, direction, now);
-    if (verdict === INVALID) {
-      packets.drop(slot, Drop.FLOW_INVALID);
+    if (verdict === INVALID || verdict === OUT_OF_WINDOW) {
+      packets.drop(slot, verdict === INVALID ? Drop.FLOW_INVALID : Drop.OUT_OF_WINDOW);
       return false;
     }
     if (verdict === NEW_FLOW) {

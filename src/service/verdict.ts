@@ -80,9 +80,13 @@ export class Judge {
     return this.set === EndpointSet.LOCAL ? this.drop(Drop.NO_LOCAL_ENDPOINT) : this.reject(Drop.NO_ENDPOINT);
   }
 
-  /** S17: the service port a packet's destination names, by frontend, then by node port. @returns whether there is one. */
+  /**
+   * S17: the service port a packet's destination names, by frontend, then by node port. Node ports answer at the
+   * addresses of the node, and at the gateway's, where the host's kernel delivers what is for them.
+   * @returns whether there is one
+   */
   find(tuple: Int32Array): boolean {
-    const { services, rules } = this;
+    const { networks, services, rules } = this;
     const high = Word.DESTINATION_HIGH;
     const w0 = tuple[high]!;
     const w1 = tuple[high + 1]!;
@@ -96,9 +100,14 @@ export class Judge {
       this.kind = services.frontends.kind[row]!;
       return true;
     }
-    const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
-    this.service = rules.isNode(w0, w1, w2, w3) ? services.nodePorts.find(!is4, protocol, port) : -1;
     this.kind = NODE_PORT;
+    this.service = -1;
+    if (services.nodePorts.count === 0) return false;
+    const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
+    const network = tuple[Word.SCOPE]! >>> 8;
+    const isGateway = is4 ? networks.isGateway4(network, w3) : networks.isGateway6(network, w0, w1, w2, w3);
+    if (isGateway || rules.isNode(w0, w1, w2, w3))
+      this.service = services.nodePorts.find(!is4, protocol, port);
     return this.service >= 0;
   }
 
@@ -141,29 +150,21 @@ export class Judge {
     return this.drop(Drop.UNALLOCATED_VIP);
   }
 
-  /** loadBalancerSourceRanges; an address of this node in them stands for the node, which appears as the VIP (S18). */
+  /** loadBalancerSourceRanges; the control plane adds the balancer's own addresses where S18 wants it. */
   private mayUse(tuple: Int32Array): boolean {
-    const { services, service, rules } = this;
+    const { services, service } = this;
     const count = services.ranges[service]!;
     if (count === ANY_SOURCE) return true;
-    const words = services.words(service);
-    const at = services.rangesAt(service);
     const high = Word.SOURCE_HIGH;
-    const w0 = tuple[high]!;
-    const w1 = tuple[high + 1]!;
-    const w2 = tuple[high + 2]!;
-    const w3 = tuple[Word.SOURCE]!;
-    if (isInPrefixes(words, at, count, w0, w1, w2, w3)) return true;
-    const isVip =
-      w3 === tuple[Word.DESTINATION] &&
-      w2 === tuple[Word.DESTINATION_HIGH + 2] &&
-      w1 === tuple[Word.DESTINATION_HIGH + 1] &&
-      w0 === tuple[Word.DESTINATION_HIGH];
-    const { nodes } = rules;
-    for (let i = 0; isVip && i < nodes.length; i += 4) {
-      if (isInPrefixes(words, at, count, nodes[i]!, nodes[i + 1]!, nodes[i + 2]!, nodes[i + 3]!)) return true;
-    }
-    return false;
+    return isInPrefixes(
+      services.words(service),
+      services.rangesAt(service),
+      count,
+      tuple[high]!,
+      tuple[high + 1]!,
+      tuple[high + 2]!,
+      tuple[Word.SOURCE]!,
+    );
   }
 
   private senderOf(from: number, tuple: Int32Array): Sender {

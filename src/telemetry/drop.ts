@@ -54,6 +54,7 @@ export const enum Drop {
   NO_LOCAL_ENDPOINT,
   SOURCE_RANGE,
   UNALLOCATED_VIP,
+  OUT_OF_WINDOW,
   COUNT,
 }
 
@@ -122,4 +123,5 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('NO_LOCAL_ENDPOINT', 'policy Local, and the service has usable endpoints on other nodes only'),
   reason('SOURCE_RANGE', 'source outside loadBalancerSourceRanges'),
   reason('UNALLOCATED_VIP', 'address of a ServiceCIDR that belongs to no service'),
+  reason('OUT_OF_WINDOW', 'TCP segment whose numbers its receiver could not accept'),
 ];

@@ -28,6 +28,18 @@ export const enum TcpFlag {
   ACK = 16,
 }
 
+/** Option kinds and the length of their whole (RFC 9293 §3.1, RFC 7323 §2.2, RFC 2018). */
+export const enum TcpOption {
+  END = 0,
+  NOP = 1,
+  WINDOW_SCALE = 3,
+  SACK_PERMITTED = 4,
+  SACK = 5,
+}
+
+/** RFC 7323 §2.3. */
+export const MAX_WINDOW_SCALE = 14;
+
 /**
  * Writes the header at `out` of a reset that refuses the segment at `tcp`, of `length` bytes (RFC 9293 §3.10.7.1).
  * Its checksum stays 0.

@@ -110,6 +110,8 @@ export class Twins {
     for (const what of ['fdb', 'neighbors', 'flows', 'affinities'] as const) {
       expect(dump(this.fast.dataplane, what), what).toEqual(dump(this.plain.dataplane, what));
     }
+    const [a, b] = [this.fast, this.plain].map(({ dataplane }) => dataplane.pipeline.flows.windows);
+    expect(Buffer.compare(new Uint8Array(a!.buffer), new Uint8Array(b!.buffer)), 'windows').toBe(0);
   }
 }
 

@@ -281,6 +281,15 @@ const ROWS: readonly Row[] = [
     provoke: (f) => f.from('a', ethernet({ src: MACS.a, dst: MACS.b, type: 0x8100 }, [0, 0, 8, 6, 0, 1])),
   },
   {
+    reason: 'OUT_OF_WINDOW',
+    ops: [shop(local)],
+    provoke: (f) => {
+      f.from('a', syn());
+      const reset = { from: IPS.b, to: IPS.a, sport: 8080, dport: 40_000, flags: 'RA', ack: 77 };
+      f.from('b', ethernet({ src: MACS.b, dst: MACS.a }, tcp(reset)));
+    },
+  },
+  {
     reason: 'BAD_ND',
     provoke: (f) =>
       f.from('a', solicitation({ src: MACS.a, from: 'fe80::a', target: 'fe80::b', hopLimit: 64 })),

@@ -51,7 +51,9 @@ describe('complete checksums', () => {
       fc.property(payload, fc.boolean(), fc.nat(0xffffffff), (bytes, isTcp, seq) => {
         const sport = ++port;
         const make = (e: ReturnType<typeof ends>, flags: string) =>
-          isTcp ? tcp({ ...e, flags, seq, payload: bytes }) : udp({ ...e, payload: bytes });
+          isTcp
+            ? tcp({ ...e, flags, seq, ack: (seq + 1) >>> 0, payload: bytes })
+            : udp({ ...e, payload: bytes });
         const out = readIpv4(toVip(make(ends(sport), 'S')).frame);
         expect(out).toMatchObject({ from: IPS.a, to: IPS.b, sport, dport: 8080, ttl: 63 });
         expect(checksumsAreRight(out.packet)).toBe(true);

@@ -222,7 +222,7 @@ describe('resets', () => {
     expect(byInitiator.state).toBe('CLOSE');
   });
 
-  it.each([PEER_SEQ, PEER_SEQ + 2, PEER_SEQ + 1000])(
+  it.each([PEER_SEQ + 2, PEER_SEQ + 1000, PEER_SEQ + 1 + 0xfaf0])(
     'N14: sequence %i is inexact: forwarded, state and timer unchanged',
     (seq) => {
       const connection = fresh().establish();
@@ -235,11 +235,31 @@ describe('resets', () => {
     },
   );
 
+  it.each([PEER_SEQ, PEER_SEQ + 2 + 0xfaf0, PEER_SEQ - 100_000])(
+    'N14: sequence %i is outside: dropped, the flow untouched',
+    (seq) => {
+      const connection = fresh().establish();
+      fabric.advance(5000);
+      const before = connection.row;
+      expect(connection.responder('R', { seq: seq >>> 0 })).toEqual([]);
+      expect(connection.row).toEqual(before);
+    },
+  );
+
+  it('N12, N14: in CLOSE a reset in the window restarts the timer, one outside is dropped', () => {
+    const connection = fresh().establish();
+    connection.responder('R', { seq: PEER_SEQ + 1 });
+    fabric.advance(5000);
+    expect(connection.responder('R', { seq: PEER_SEQ + 9 })).toHaveLength(1);
+    expect(connection.row).toMatchObject({ state: 'close', expires: 10 });
+    expect(connection.responder('R', { seq: PEER_SEQ })).toEqual([]);
+  });
+
   it('N14: data moves what is exact', () => {
     const connection = fresh().establish();
     connection.responder('A', { seq: PEER_SEQ + 1, ack: SYN_SEQ + 1, payload: new Array(100).fill(1) });
     connection.initiator('A', { seq: SYN_SEQ + 1, ack: PEER_SEQ + 101 });
-    connection.responder('R', { seq: PEER_SEQ + 1 });
+    expect(connection.responder('R', { seq: PEER_SEQ + 1 })).toEqual([]);
     expect(connection.state).toBe('ESTABLISHED');
     connection.responder('R', { seq: PEER_SEQ + 101 });
     expect(connection.state).toBe('CLOSE');
@@ -253,7 +273,7 @@ describe('resets', () => {
       { flags: 'RA', ack: SYN_SEQ },
       { flags: 'RA', ack: SYN_SEQ + 2 },
     ]) {
-      expect(connection.responder(fields.flags, fields)).toHaveLength(1);
+      expect(connection.responder(fields.flags, fields)).toEqual([]);
       expect(connection.state).toBe('SYN_SENT');
     }
     const [refused] = connection.responder('RA', { seq: 0, ack: SYN_SEQ + 1 });

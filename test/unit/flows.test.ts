@@ -203,12 +203,12 @@ describe('the flow table', () => {
     const row = flows.add(...tuples(1), 10, 0);
     flows.traffic.fill(9, row * 4, row * 4 + 4);
     for (const id of [row * 2, row * 2 + 1]) {
-      flows.acknowledge(id, 9);
+      flows.windows.fill(9, id * 8, id * 8 + 8);
       flows.prepare(id);
     }
     flows.remove(row);
     expect(flows.add(...tuples(2), 10, 0)).toBe(row);
-    expect([...flows.traffic.subarray(0, 4), flows.acked(0), flows.acked(1)]).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([...flows.traffic.subarray(0, 4), ...flows.windows]).toEqual(new Array(4 + 16).fill(0));
     for (const id of [0, 1]) expect(flows.word(id, Line.IS_READY)).toBe(0);
     expect(flows.created).toBe(2);
   });
@@ -220,8 +220,8 @@ describe('the flow table', () => {
       flows.service[row] = id + 10;
       flows.generation[row] = id + 20;
       flows.snat[row] = id & 1;
-      flows.acknowledge(row * 2, id);
-      flows.acknowledge(row * 2 + 1, -id);
+      flows.windows.fill(id, row * 16, row * 16 + 8);
+      flows.windows.fill(-id, row * 16 + 8, row * 16 + 16);
       flows.traffic.set([id, 1, 2, 3], row * 4);
     }
     flows.resize(1000);
@@ -236,7 +236,8 @@ describe('the flow table', () => {
         flows.generation[row],
         flows.snat[row],
       ]).toEqual([3, 86_400_000 + id, id + 10, id + 20, id & 1]);
-      expect([flows.acked(row * 2), flows.acked(row * 2 + 1)]).toEqual([id, 0 - id]);
+      const windows = flows.windows.subarray(row * 16, row * 16 + 16);
+      expect([...windows]).toEqual([...Array(8).fill(id), ...Array(8).fill(0 - id)]);
       expect([...flows.traffic.subarray(row * 4, row * 4 + 4)]).toEqual([id, 1, 2, 3]);
     }
     flows.resize(2);
