@@ -11,7 +11,7 @@ import { Icmp } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 import { NO_SERVICE, type Opener, PASS } from './open.ts';
-import { rewrite } from './rewrite.ts';
+import { lacksChecksum, rewrite } from './rewrite.ts';
 import type { Judge } from './verdict.ts';
 
 /**
@@ -90,6 +90,10 @@ export class Translate implements Restorer {
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
+    if (direction === ORIGINAL && lacksChecksum(packets, slot)) {
+      packets.drop(slot, Drop.NO_CHECKSUM);
+      return false;
+    }
     const verdict = this.tracker.step(slot, row, direction, now);
     if (verdict === INVALID || verdict === OUT_OF_WINDOW) {
       packets.drop(slot, verdict === INVALID ? Drop.FLOW_INVALID : Drop.OUT_OF_WINDOW);

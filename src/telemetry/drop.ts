@@ -55,6 +55,7 @@ export const enum Drop {
   SOURCE_RANGE,
   UNALLOCATED_VIP,
   OUT_OF_WINDOW,
+  NO_CHECKSUM,
   COUNT,
 }
 
@@ -124,4 +125,5 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('SOURCE_RANGE', 'source outside loadBalancerSourceRanges'),
   reason('UNALLOCATED_VIP', 'address of a ServiceCIDR that belongs to no service'),
   reason('OUT_OF_WINDOW', 'TCP segment whose numbers its receiver could not accept'),
+  reason('NO_CHECKSUM', 'IPv6 datagram without checksum to a service'),
 ];
