@@ -58,6 +58,7 @@ export const enum Drop {
   FLOW_ENDED,
   BAD_ICMP,
   UNRELATED_ERROR,
+  NO_CHECKSUM,
   COUNT,
 }
 
@@ -130,4 +131,5 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('FLOW_ENDED', 'of a connection that was reset when its endpoint left (onEndpointRemoved)'),
   reason('BAD_ICMP', 'ICMP error with a wrong checksum, about another error, or about a later fragment'),
   reason('UNRELATED_ERROR', 'ICMP error to a service address, about no flow there is'),
+  reason('NO_CHECKSUM', 'IPv6 datagram without checksum to a service'),
 ];
