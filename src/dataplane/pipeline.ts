@@ -8,7 +8,9 @@ import { Flows } from '../conntrack/flows.ts';
 import { Tracker } from '../conntrack/tracker.ts';
 import { Locations } from '../fabric/locations.ts';
 import { NETWORKS, Networks } from '../fabric/networks.ts';
+import { joinFamilies } from '../fastpath/families.ts';
 import { createFastPath, type FastPath } from '../fastpath/fast-path.ts';
+import { createFastPath6 } from '../fastpath/fast-path6.ts';
 import { NextHops } from '../fastpath/next-hops.ts';
 import { Paths } from '../fastpath/paths.ts';
 import { Fit } from '../gateway/fit.ts';
@@ -182,28 +184,29 @@ export class Pipeline {
       epochs,
       seed,
     );
-    const hops = new NextHops(
-      networks,
-      locations,
-      this.bridge,
-      this.neighbors,
-      this.resolver,
-      this.router,
-      this.fit,
-      epochs,
-      seed,
-    );
-    this.fastPath = createFastPath(
-      packets,
-      networks,
-      this.flows,
-      this.judge,
+    const { flows, judge, fit, router, runs } = this;
+    const hopsOf = () =>
+      new NextHops(networks, locations, bridge, neighbors, resolver, router, fit, epochs, seed);
+    const hops = [hopsOf(), hopsOf()] as const;
+    const { vxlanPort } = this.admit;
+    this.fastPath = joinFamilies(
+      createFastPath(packets, networks, flows, judge, paths, hops[0], epochs, vxlanPort, runs, seed),
+      createFastPath6(
+        packets,
+        networks,
+        locations,
+        flows,
+        judge,
+        paths,
+        hops[1],
+        epochs,
+        vxlanPort,
+        runs,
+        seed,
+      ),
       paths,
       hops,
       epochs,
-      this.admit.vxlanPort,
-      this.runs,
-      seed,
     );
     this.originator.setRestorer(this.translate);
   }
