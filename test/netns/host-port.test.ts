@@ -303,7 +303,7 @@ describe.skipIf(SKIP)('the host takes part', () => {
     expect([await sysctl(ns.alpha!), await tables(ns.alpha!)]).toEqual(['0', '']);
     expect(await routes(ns.alpha!)).not.toContain('proto 84');
     expect((await who(lab, ns.a1!, WORLD, 1)).errors).toEqual(['ENETUNREACH']);
-    await lab.ip(ns.alpha!, 'link', 'add', 'tw-blue', 'type', 'dummy');
+    await lab.ip(ns.alpha!, 'link', 'add', 'tw-blue', 'type', 'bridge');
     const taken = lab.file('taken.yaml', yaml(port('alpha', 'blue', '', ALPHA, OWN)));
     expect((await lab.twill(alpha, 'apply', '-f', taken)).stderr).toContain(
       'has an interface tw-blue already; choose another name or remove that one',
