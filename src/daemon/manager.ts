@@ -18,12 +18,13 @@ import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
-import { surroundingsOf } from '../control/surroundings.ts';
+import { nodeAddresses, ownNode, surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
   Generation,
   Kind,
+  NodeSpec,
   Parsed,
   Plan,
   PortPlan,
@@ -33,6 +34,7 @@ import type {
   Source,
 } from '../control/types.ts';
 import type { Op, PeerConfig } from '../dataplane/config.ts';
+import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
 import { Faces } from './faces.ts';
@@ -73,7 +75,7 @@ export class Manager {
   /** Peer location → largest inner packet its path takes (V17). */
   readonly #paths = new Map<number, number>();
   readonly #set = new OwnedSet();
-  readonly #services = new ServiceBook();
+  readonly services = new ServiceBook();
   readonly #faces = new Faces();
   #generation: Generation | null = null;
   /** What the transaction under way has brought. */
@@ -103,6 +105,18 @@ export class Manager {
 
   get host(): HostSide {
     return this.#options.host;
+  }
+
+  /** The Node this daemon runs on, when it is known. */
+  get ownNode(): NodeSpec | undefined {
+    const host = this.of('Host')[0];
+    return host && ownNode(host, this.of('Node'));
+  }
+
+  /** Where node ports answer (S19). */
+  get nodeAddresses(): string[] {
+    const host = this.of('Host')[0];
+    return host ? nodeAddresses(host, this.of('Node'), this.#facts).map(formatWords) : [];
   }
 
   /** null before the first transaction. */
@@ -236,7 +250,7 @@ export class Manager {
     const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
     const fabric = this.#fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
-    const staged = this.#services.stage(replacements, surroundingsOf(fabric), isFabric);
+    const staged = this.services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
     const generation = isFabric ? compile(fabric, this.#facts, running) : running;
     const plan = isFabric ? diff(running, generation) : NO_PLAN;

@@ -7,6 +7,7 @@ import { diff } from '../../src/control/diff.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { ServiceBook } from '../../src/control/services.ts';
+import { NOWHERE } from '../../src/control/surroundings.ts';
 import type { Resource } from '../../src/control/types.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { Counters, Global } from '../../src/telemetry/counters.ts';
@@ -73,7 +74,7 @@ export class TwillWorld implements World {
       before: before ? old[i] : undefined,
       after: next[i],
     }));
-    const staged = this.#book.stage(pairs, [], false);
+    const staged = this.#book.stage(pairs, NOWHERE, false);
     if (staged.problems.length > 0) throw new Error(staged.problems.map(formatProblem).join('\n'));
     for (const _ of this.#dataplane.steps([], staged.batch)) this.#dataplane.turn();
     staged.commit();
