@@ -5,7 +5,7 @@ import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
 import { deltaHalf, deltaWord, fold, swap16 } from '../wire/checksum.ts';
 import { EVICTION_CLASS, EvictionClass, TIMERS, timeoutTable } from './timeouts.ts';
-import { LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
+import { isTuple4, LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
 import { clearWindows, WINDOW_WORDS } from './windows.ts';
 
 /** Large allocations begin 16 bytes behind a page: from here on a line of the table is a line of the cache. */
@@ -192,10 +192,7 @@ export class Flows {
     }
   }
 
-  /**
-   * The same by the words of an IPv4 tuple, the only kind there is (service/translate.ts), and leaving an expired
-   * flow alone.
-   */
+  /** The same by the words of an IPv4 tuple, and leaving an expired flow alone. */
   find4(scope: number, ports: number, source: number, destination: number): number {
     const { lines } = this;
     const { entries, mask } = this.index;
@@ -209,10 +206,27 @@ export class Flows {
         lines[line + Word.PORTS] === ports &&
         lines[line + Word.SOURCE] === source &&
         lines[line + Word.DESTINATION] === destination &&
-        lines[line] === scope
+        lines[line] === scope &&
+        isTuple4(lines, line)
       ) {
         return id;
       }
+    }
+  }
+
+  /** The same by a whole tuple. */
+  seek(tuple: Int32Array): number {
+    const { lines } = this;
+    const { entries, mask } = this.index;
+    const hash = this.hash(tuple);
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
+      if (id < 0) return -1;
+      if (entries[at + 1] !== hash) continue;
+      const line = id * LINE_WORDS;
+      let i = 0;
+      while (i < TUPLE_WORDS && lines[line + i] === tuple[i]) i++;
+      if (i === TUPLE_WORDS) return id;
     }
   }
 
@@ -297,7 +311,7 @@ export class Flows {
 
   /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
   prepare(id: number): boolean {
-    const { lines, hasher } = this;
+    const { lines } = this;
     if (this.snat[id >> 1] === 1) return false;
     const at = id * LINE_WORDS;
     const other = (id ^ 1) * LINE_WORDS;
@@ -309,21 +323,62 @@ export class Flows {
     const after = isReply
       ? (otherPorts << 16) | (ports & 0xffff)
       : (ports & 0xffff0000) | (otherPorts >>> 16);
-    const addressDelta = fold(deltaWord(before, address));
+    let delta = deltaWord(before, address);
+    for (let i = 0; i < 3; i++) {
+      const from = lines[at + (isReply ? Word.SOURCE_HIGH : Word.DESTINATION_HIGH) + i]!;
+      delta += deltaWord(from, lines[other + (isReply ? Word.DESTINATION_HIGH : Word.SOURCE_HIGH) + i]!);
+    }
+    const addressDelta = fold(delta);
     const wholeDelta = fold(
       addressDelta + deltaHalf(ports >>> 16, after >>> 16) + deltaHalf(ports & 0xffff, after & 0xffff),
     );
     lines[at + Line.ADDRESS] = address;
     lines[at + Line.PORTS] = after;
     lines[at + Line.DELTAS] = (swap16(wholeDelta) << 16) | swap16(addressDelta);
-    lines[at + Line.ENTROPY] = hasher.of4(
-      isReply ? address : lines[at + Word.SOURCE]!,
-      isReply ? lines[at + Word.DESTINATION]! : address,
-      lines[at + Word.SCOPE]! & 0xff,
-      after,
-    );
+    lines[at + Line.ENTROPY] = isReply
+      ? this.entropy(
+          other,
+          Word.DESTINATION,
+          Word.DESTINATION_HIGH,
+          at,
+          Word.DESTINATION,
+          Word.DESTINATION_HIGH,
+          after,
+        )
+      : this.entropy(at, Word.SOURCE, Word.SOURCE_HIGH, other, Word.SOURCE, Word.SOURCE_HIGH, after);
     lines[at + Line.IS_READY] = 1;
     return true;
+  }
+
+  /** V4, as overlay/encap.ts: of a packet whose ends stand in two lines, last word and first of the others each. */
+  private entropy(
+    source: number,
+    s3: number,
+    s0: number,
+    destination: number,
+    d3: number,
+    d0: number,
+    ports: number,
+  ): number {
+    const { lines, hasher } = this;
+    const protocol = lines[source]! & 0xff;
+    const from = lines[source + s3]!;
+    const to = lines[destination + d3]!;
+    if (isTuple4(lines, source)) return hasher.of4(from, to, protocol, ports);
+    const s = source + s0;
+    const d = destination + d0;
+    return hasher.of10(
+      protocol,
+      ports,
+      lines[s]!,
+      lines[s + 1]!,
+      lines[s + 2]!,
+      from,
+      lines[d]!,
+      lines[d + 1]!,
+      lines[d + 2]!,
+      to,
+    );
   }
 
   /** Removes expired flows among the next `budget` rows. */

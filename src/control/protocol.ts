@@ -212,6 +212,10 @@ export interface Status {
     rxBitRate: number;
     txBitRate: number;
   }[];
+  /** The daemon's own links: a network's way out, and the host's way in. */
+  hostPorts: { interface: string; network: string; addresses: string[]; masquerade: boolean }[];
+  /** Routes of the host to service addresses. */
+  hostRoutes: number;
   peers: { name: string; reachable: string; rtt: number | null; rxRate: number; txRate: number }[];
   /** Totals by reason, most first. */
   drops: { reason: string; count: number; rate: number }[];

@@ -103,6 +103,10 @@ export class Manager {
     return this.#set.count(kind);
   }
 
+  get host(): HostSide {
+    return this.#options.host;
+  }
+
   /** The Node this daemon runs on, when it is known. */
   get ownNode(): NodeSpec | undefined {
     const host = this.of('Host')[0];

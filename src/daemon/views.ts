@@ -98,6 +98,7 @@ export class Views {
 
   status(): Status {
     const { manager, counters, sampler, prober, version, started } = this.#o;
+    const { host } = manager;
     const generation = manager.generation ?? EMPTY;
     const networks = new Map(generation.networks.map((network) => [network.id, network.name]));
     const ports = generation.ports.map((port): Status['ports'][number] => {
@@ -134,6 +135,13 @@ export class Views {
         flows: counters.globals[Global.FLOWS]!,
       },
       ports,
+      hostPorts: host.plan.ports.map(({ interface: link, network, ways, masquerade }) => ({
+        interface: link,
+        network,
+        addresses: ways.map(({ address }) => address),
+        masquerade,
+      })),
+      hostRoutes: host.routes,
       peers,
       drops: this.#dropTotals(),
     };
@@ -150,7 +158,7 @@ export class Views {
           prober.state(peer.name).reachable === 'no' && (this.#lastHeard(peer.id) ?? HEARD_S) >= HEARD_S,
       )
       .map((peer) => `peer ${peer.name} answers no ICMP echo and has sent nothing for ${HEARD_S} s`);
-    return [...gone, ...silent];
+    return [...gone, ...silent, ...manager.host.problems];
   }
 
   #dropTotals(): Status['drops'] {

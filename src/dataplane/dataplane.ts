@@ -52,8 +52,8 @@ export class Dataplane {
     isFast?: boolean,
   ) {
     this.pipeline = new Pipeline(card, counters, seed, maxAffinities, isFast);
-    const { flows, services, affinities, judge } = this.pipeline;
-    this.stale = new Stale(flows, services, affinities, judge);
+    const { flows, services, affinities, ending, judge } = this.pipeline;
+    this.stale = new Stale(flows, services, affinities, ending, judge);
   }
 
   get now(): number {

@@ -10,7 +10,9 @@ import { EtherType } from '../wire/ethernet.ts';
 import { Icmp } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
+import type { Ending } from './ending.ts';
 import { NO_SERVICE, type Opener, PASS } from './open.ts';
+import { DROPPED, type Related, UNRELATED } from './related.ts';
 import { rewrite } from './rewrite.ts';
 import type { Judge } from './verdict.ts';
 
@@ -21,7 +23,7 @@ import type { Judge } from './verdict.ts';
  * matched against reply tuples, because a backend in the client's own subnet answers the client directly (N2), and one
  * that sees this host instead of the client answers this host.
  *
- * Limits: fragments and ICMP errors of translated flows are not translated.
+ * Limits: fragments of translated flows are not translated.
  */
 export class Translate implements Restorer {
   private readonly tuple = new Int32Array(TUPLE_WORDS);
@@ -38,6 +40,8 @@ export class Translate implements Restorer {
     private readonly tracker: Tracker,
     private readonly judge: Judge,
     private readonly opener: Opener,
+    private readonly ending: Ending,
+    private readonly related: Related,
     private readonly originator: Originator,
   ) {}
 
@@ -56,7 +60,11 @@ export class Translate implements Restorer {
       }
       const protocol = packets.protocol[slot]!;
       const isTracked = (protocol === Protocol.TCP || protocol === Protocol.UDP) && packets.l4[slot] !== 0;
-      if (isTracked ? this.track(slot, now) : this.opener.passOther(slot, now)) slots[kept++] = slot;
+      let goesOn: boolean;
+      if (isTracked) goesOn = this.track(slot, now);
+      else if (this.related.isError(slot)) goesOn = this.relate(slot, now);
+      else goesOn = this.opener.passOther(slot, now);
+      if (goesOn) slots[kept++] = slot;
     }
     burst.count = kept;
     burst.toGateway += this.turned;
@@ -90,6 +98,7 @@ export class Translate implements Restorer {
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
+    if (this.ending.refuse(slot, row, direction, now)) return false;
     const verdict = this.tracker.step(slot, row, direction, now);
     if (verdict === INVALID || verdict === OUT_OF_WINDOW) {
       packets.drop(slot, verdict === INVALID ? Drop.FLOW_INVALID : Drop.OUT_OF_WINDOW);
@@ -102,6 +111,21 @@ export class Translate implements Restorer {
     if (direction === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now))
       return false;
     this.apply(slot, row, direction);
+    return true;
+  }
+
+  /** An ICMP error (N45). @returns true when it goes on. */
+  private relate(slot: number, now: number): boolean {
+    const { packets, flows, related } = this;
+    const id = related.find(slot, now);
+    if (id === DROPPED) return false;
+    if (id === UNRELATED) return this.opener.passOther(slot, now);
+    const row = id >> 1;
+    const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
+    if ((id & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
+    if ((id & 1) === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now)) return false;
+    related.translate(slot, id);
+    packets.flags[slot]! |= Flag.TRANSLATED;
     return true;
   }
 

@@ -122,13 +122,18 @@ export class Judge {
     );
   }
 
-  /** May a packet to an IPv4 address that is routed be for a service? */
+  /** As `isConcerned`, for an IPv4 address. */
   isConcerned4(address: number): boolean {
-    const { rules } = this;
+    return this.isConcerned(0, 0, 0xffff, address);
+  }
+
+  /** May a packet to an address that is routed be for a service? */
+  isConcerned(w0: number, w1: number, w2: number, w3: number): boolean {
+    const { rules, services } = this;
     return (
-      this.services.frontends.has(0, 0, 0xffff, address) ||
-      rules.isNode(0, 0, 0xffff, address) ||
-      rules.isReserved(0, 0, 0xffff, address)
+      services.frontends.has(w0, w1, w2, w3) ||
+      rules.isNode(w0, w1, w2, w3) ||
+      rules.isReserved(w0, w1, w2, w3)
     );
   }
 

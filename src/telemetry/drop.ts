@@ -55,6 +55,9 @@ export const enum Drop {
   SOURCE_RANGE,
   UNALLOCATED_VIP,
   OUT_OF_WINDOW,
+  FLOW_ENDED,
+  BAD_ICMP,
+  UNRELATED_ERROR,
   COUNT,
 }
 
@@ -124,4 +127,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('SOURCE_RANGE', 'source outside loadBalancerSourceRanges'),
   reason('UNALLOCATED_VIP', 'address of a ServiceCIDR that belongs to no service'),
   reason('OUT_OF_WINDOW', 'TCP segment whose numbers its receiver could not accept'),
+  reason('FLOW_ENDED', 'of a connection that was reset when its endpoint left (onEndpointRemoved)'),
+  reason('BAD_ICMP', 'ICMP error with a wrong checksum, about another error, or about a later fragment'),
+  reason('UNRELATED_ERROR', 'ICMP error to a service address, about no flow there is'),
 ];

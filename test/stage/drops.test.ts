@@ -5,7 +5,7 @@ import { Fault, Gso, TxStatus } from '../../src/card/layout.ts';
 import type { HostConfig, Op } from '../../src/dataplane/config.ts';
 import { DROP_REASONS, Drop } from '../../src/telemetry/drop.ts';
 import { address4, Fabric, IPS, MACS, network, port, service } from '../fabric.ts';
-import { arp, echoRequest, ethernet, ipv4, tcp, udp, vxlan } from '../frames.ts';
+import { arp, echoRequest, ethernet, icmp, ipv4, tcp, udp, vxlan } from '../frames.ts';
 import { solicitation } from '../frames6.ts';
 
 interface Row {
@@ -288,6 +288,33 @@ const ROWS: readonly Row[] = [
       const reset = { from: IPS.b, to: IPS.a, sport: 8080, dport: 40_000, flags: 'RA', ack: 77 };
       f.from('b', ethernet({ src: MACS.b, dst: MACS.a }, tcp(reset)));
     },
+  },
+  {
+    reason: 'FLOW_ENDED',
+    ops: [shop({ ...local, onEndpointRemoved: 'reset' })],
+    provoke: (f) => {
+      f.from('a', syn());
+      f.dataplane.apply([{ op: 'remove-service', id: 0 }]);
+      f.settle();
+      from(f, { flags: 'A' });
+    },
+  },
+  {
+    reason: 'BAD_ICMP',
+    ops: [shop(local)],
+    provoke: (f) => {
+      const error = icmp(IPS.a, IPS.b, [3, 3, 0, 0, 0, 0, 0, 0, ...echoRequest(IPS.b, IPS.a)]);
+      f.from(
+        'a',
+        ethernet({ src: MACS.a, dst: MACS.b }, icmp(IPS.a, IPS.b, [3, 3, 0, 0, 0, 0, 0, 0, ...error])),
+      );
+    },
+  },
+  {
+    reason: 'UNRELATED_ERROR',
+    ops: [shop(local)],
+    provoke: (f) =>
+      f.from('a', routed(icmp(IPS.a, VIP, [3, 3, 0, 0, 0, 0, 0, 0, ...echoRequest(VIP, IPS.a)]))),
   },
   {
     reason: 'BAD_ND',
