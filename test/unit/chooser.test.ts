@@ -43,13 +43,14 @@ class Choosing {
   /** A new flow of service 0. @returns its row, and the host it goes to */
   open(set = CLUSTER): { row: number; host: number } {
     const { services, chooser, flows } = this;
-    const original = Int32Array.of(6, (this.port++ << 16) | 80, 1, 2, 0, 0, 0xffff, 0, 0, 0xffff);
+    const port = this.port++;
+    const original = Int32Array.of(6, (port << 16) | 80, 1, 2, 0, 0, 0xffff, 0, 0, 0xffff);
     const index = chooser.pick(0, set, original);
     if (index < 0) return { row: -1, host: -1 };
     const words = services.words(0);
     const at = services.first(0, set) + index * BACKEND_WORDS;
     const reply = new Int32Array(TUPLE_WORDS);
-    reply.set([6, (8080 << 16) | this.port, words[at + 3]!, 1, 0, 0, 0xffff, 0, 0, 0xffff]);
+    reply.set([6, (8080 << 16) | port, words[at + 3]!, 1, 0, 0, 0xffff, 0, 0, 0xffff]);
     const row = flows.add(original, reply, TcpState.SYN_SENT, 0);
     flows.service[row] = 0;
     flows.generation[row] = services.generation[0]!;
