@@ -34,6 +34,7 @@ import { parse } from '../packet/parse.ts';
 import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
 import { Chooser } from '../service/choice/chooser.ts';
+import { Fragments } from '../service/fragments.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
 import { Related } from '../service/related.ts';
@@ -73,6 +74,7 @@ export class Pipeline {
   readonly affinities: Affinities;
   readonly hostRules = new HostRules();
   readonly judge: Judge;
+  readonly fragments: Fragments;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
   readonly admit: Admit;
@@ -152,6 +154,7 @@ export class Pipeline {
       new SourceNat(networks, locations, this.flows, this.hostRules, seed),
       this.originator,
     );
+    this.fragments = new Fragments(packets, this.flows, this.judge);
     const related = new Related(packets, this.flows, this.judge);
     this.translate = new Translate(
       packets,
@@ -160,6 +163,7 @@ export class Pipeline {
       this.judge,
       opener,
       related,
+      this.fragments,
       this.originator,
     );
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
@@ -320,6 +324,7 @@ export class Pipeline {
     this.bridge.maintain(now);
     this.flows.sweep(now, (this.flows.extent / 50 + 1) | 0);
     this.affinities.sweep(now, 64);
+    this.fragments.maintain(now);
     const { globals } = this.counters;
     globals[Global.FDB_EVICTIONS] = this.bridge.evictions;
     globals[Global.FLOWS] = this.flows.count;

@@ -112,6 +112,15 @@ export class Judge {
     );
   }
 
+  /** May a service answer for the destination, at one port or another? */
+  mayServe(tuple: Int32Array): boolean {
+    const high = Word.DESTINATION_HIGH;
+    return (
+      this.isServed(tuple) ||
+      this.rules.isNode(tuple[high]!, tuple[high + 1]!, tuple[high + 2]!, tuple[Word.DESTINATION]!)
+    );
+  }
+
   /** May a packet to an IPv4 address that is routed be for a service? */
   isConcerned4(address: number): boolean {
     const { rules } = this;

@@ -35,6 +35,7 @@ describe('steady state', () => {
     ['VXLAN decapsulation', 0],
     ['ClusterIP over UDP', 1],
     ['ClusterIP over TCP', 0],
+    ['fragments to a ClusterIP', 0],
     ['established connections', 0.9],
     ['ARP', 0],
     ['echo to the gateway and floods', 0],
