@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** Folders whose tests make namespaces, devices or daemons: one file at a time, after the others. */
-const SYSTEM = ['test/{card,daemon,lab,netns,system,interop}/**/*.test.ts'];
+const SYSTEM = ['test/{card,daemon,differential,lab,netns,system,interop}/**/*.test.ts'];
 const settings = { pool: 'forks', testTimeout: 20_000, hookTimeout: 30_000 } as const;
 
 export default defineConfig({

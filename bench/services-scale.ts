@@ -7,9 +7,10 @@
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { MemoryCard } from '../src/card/memory-card.ts';
-import { subnetsOf, withoutDuplicates } from '../src/control/check.ts';
+import { withoutDuplicates } from '../src/control/check.ts';
 import { parseSources } from '../src/control/parse.ts';
 import { type Replacement, ServiceBook } from '../src/control/services.ts';
+import { NOWHERE } from '../src/control/surroundings.ts';
 import type { Resource, Source } from '../src/control/types.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
 import type { ServiceBatch } from '../src/service/record.ts';
@@ -120,7 +121,7 @@ export class ScaledServices {
     if (problems.length > 0) throw new Error(problems[0]!.message);
     const changes = single.map((after): Replacement => ({ before: this.#running.get(after.name), after }));
     const checked = performance.now();
-    const staged = this.#book.stage(changes, subnetsOf([]), false);
+    const staged = this.#book.stage(changes, NOWHERE, false);
     const stage = performance.now();
     const answer = new Promise<number>((resolve) => this.#worker.once('message', resolve));
     this.#worker.postMessage(staged.batch);

@@ -21,10 +21,10 @@ need g++ build-essential; need python3 python3
 case ${1:-build} in
   build) ;;
   demo)
-    need ip iproute2; need ping iputils-ping; need iperf3 iperf3 ;;
+    need ip iproute2; need ping iputils-ping; need iperf3 iperf3; need nft nftables ;;
   test)
     need ip iproute2; need ping iputils-ping; need iperf3 iperf3; need ethtool ethtool
-    need tcpdump tcpdump; need tshark tshark ;;
+    need tcpdump tcpdump; need tshark tshark; need nft nftables ;;
   bench)
     need ip iproute2; need ping iputils-ping; need iperf3 iperf3; need taskset util-linux ;;
   bench-deps)

@@ -107,42 +107,22 @@ export interface TcpFields {
   payload?: ArrayLike<number>;
 }
 
-/** IPv4 packet with a TCP segment. */
-export function tcp(fields: TcpFields): number[] {
-  const {
-    from,
-    to,
-    sport,
-    dport,
-    flags = 'S',
-    seq = 1000,
-    ack = 0,
-    window = 0xfaf0,
-    payload = [],
-    ...ip
-  } = fields;
+/** Header and payload; the checksum is 0. */
+export function tcpSegment(fields: Omit<TcpFields, 'from' | 'to' | 'ttl'>): number[] {
+  const { sport, dport, flags = 'S', seq = 1000, ack = 0, window = 0xfaf0, payload = [] } = fields;
   const options = [...(fields.options ?? [])];
   while (options.length % 4 !== 0) options.push(1);
   const bits = { F: 1, S: 2, R: 4, P: 8, A: 16 } as Record<string, number>;
   const flagByte = [...flags].reduce((sum, letter) => sum | bits[letter]!, 0);
-  const segment = [
-    ...u16(sport),
-    ...u16(dport),
-    ...u32(seq),
-    ...u32(ack),
-    (5 + options.length / 4) << 4,
-    flagByte,
-    ...u16(window),
-    0,
-    0,
-    0,
-    0,
-    ...options,
-  ];
-  return ipv4(
-    { from, to, protocol: 6, ...ip },
-    withL4Checksum(from, to, 6, [...segment, ...Array.from(payload)], 16),
-  );
+  const offset = (5 + options.length / 4) << 4;
+  const fixed = [...u16(sport), ...u16(dport), ...u32(seq), ...u32(ack), offset, flagByte, ...u16(window)];
+  return [...fixed, 0, 0, 0, 0, ...options, ...Array.from(payload)];
+}
+
+/** IPv4 packet with a TCP segment. */
+export function tcp({ from, to, ttl, ...segment }: TcpFields): number[] {
+  const bytes = withL4Checksum(from, to, 6, tcpSegment(segment), 16);
+  return ipv4({ from, to, protocol: 6, ...(ttl !== undefined && { ttl }) }, bytes);
 }
 
 export function icmp(from: string, to: string, message: ArrayLike<number>, ttl = 64): number[] {

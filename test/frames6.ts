@@ -1,5 +1,5 @@
 /** IPv6 frame builders and readers for tests; every checksum computed here, independently of src. */
-import { ethernet, internetChecksum, ip6, ipv6, mac, macText } from './frames.ts';
+import { ethernet, internetChecksum, ip6, ipv6, mac, macText, type TcpFields, tcpSegment } from './frames.ts';
 
 const u16 = (value: number): number[] => [(value >>> 8) & 255, value & 255];
 const u32 = (value: number): number[] => [...u16(value >>> 16), ...u16(value & 0xffff)];
@@ -31,28 +31,13 @@ export function udp6(fields: Segment6): number[] {
 }
 
 /** IPv6 packet with a TCP segment. */
-export function tcp6(fields: Segment6 & { flags?: string; seq?: number; ack?: number }): number[] {
-  const { from, to, sport, dport, flags = 'S', seq = 1000, ack = 0, payload = [], ...ip } = fields;
-  const bits = { F: 1, S: 2, R: 4, P: 8, A: 16 } as Record<string, number>;
-  const flagByte = [...flags].reduce((sum, letter) => sum | bits[letter]!, 0);
-  const header = [
-    ...u16(sport),
-    ...u16(dport),
-    ...u32(seq),
-    ...u32(ack),
-    0x50,
-    flagByte,
-    0xfa,
-    0xf0,
-    0,
-    0,
-    0,
-    0,
-  ];
-  return ipv6(
-    { from, to, protocol: 6, ...ip },
-    withChecksum(from, to, 6, [...header, ...Array.from(payload)], 16),
-  );
+export function tcp6(fields: Segment6 & Omit<TcpFields, 'ttl'>): number[] {
+  const { from, to, hopLimit, trafficClass, ...segment } = fields;
+  const ip = {
+    ...(hopLimit !== undefined && { hopLimit }),
+    ...(trafficClass !== undefined && { trafficClass }),
+  };
+  return ipv6({ from, to, protocol: 6, ...ip }, withChecksum(from, to, 6, tcpSegment(segment), 16));
 }
 
 /** IPv6 packet with an ICMPv6 message, whose checksum is filled in. */
@@ -157,3 +142,7 @@ export function checksumIsRight6(packet: ArrayLike<number>): boolean {
   const pseudo = [...bytes.slice(8, 40), ...u32(length), 0, 0, 0, bytes[6]!];
   return internetChecksum([...pseudo, ...bytes.slice(40, 40 + length)]) === 0;
 }
+
+/** The folded, not complemented pseudo-header sum that stands in a partial checksum (N42). */
+export const partialSum6 = (from: string, to: string, protocol: number, length: number): number =>
+  ~internetChecksum([...ip6(from), ...ip6(to), ...u32(length), 0, 0, 0, protocol]) & 0xffff;

@@ -85,10 +85,10 @@ const LAYERS: Record<string, Layer> = {
   daemon: {
     why: 'runs the control plane beside the worker, which it knows by messages and configuration only',
     src: [
-      ...['control', 'telemetry', 'card/native.ts'],
+      ...['control', 'telemetry', 'card/native.ts', 'wire/address.ts'],
       ...['type:dataplane/messages.ts', 'type:dataplane/config.ts', 'dataplane/worker.js'],
     ],
-    packages: ['pino', 'zod', 'raw-socket@echo.ts', 'node:*'],
+    packages: ['pino', 'zod', 'raw-socket@echo.ts', 'prom-client@health/metrics.ts', 'node:*'],
   },
   demo: {
     why: 'a guest: it drives the program from outside',

@@ -6,7 +6,7 @@ import { RowPool } from '../table/row-pool.ts';
 import { deltaHalf, deltaWord, fold, swap16 } from '../wire/checksum.ts';
 import { Pairs } from './pairs.ts';
 import { EVICTION_CLASS, EvictionClass, TIMERS, timeoutTable } from './timeouts.ts';
-import { LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
+import { isTuple4, LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
 import { clearWindows, WINDOW_WORDS } from './windows.ts';
 
 /** Large allocations begin 16 bytes behind a page: from here on a line of the table is a line of the cache. */
@@ -70,14 +70,18 @@ export class Flows {
   service!: Int32Array;
   generation!: Int32Array;
   snat!: Uint8Array;
-  /** How the endpoint was chosen; for whoever opened the flow. */
-  how!: Uint8Array;
-  why!: Int32Array;
   /** When it began, as `age` counts. */
   private born!: Float64Array;
+  /** As of which change the flow found its service. */
+  version!: Int32Array;
+  /** When it is ended because its endpoint left (S30), ms; 0 = it is not. */
+  ends!: Int32Array;
   /** Not 0: `onEnd` wants to know of its end. */
   counted!: Int32Array;
   onEnd: FlowEnds | null = null;
+  /** How the endpoint was chosen; for whoever opened the flow. */
+  how!: Uint8Array;
+  why!: Int32Array;
   /** [row × 4]: packets, bytes, reply packets, reply bytes. */
   traffic!: Float64Array;
   private cursor = 0;
@@ -108,10 +112,12 @@ export class Flows {
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
       snat: new Uint8Array(capacity),
+      born: new Float64Array(capacity),
+      version: new Int32Array(capacity),
+      ends: new Int32Array(capacity),
+      counted: new Int32Array(capacity),
       how: new Uint8Array(capacity),
       why: new Int32Array(capacity),
-      born: new Float64Array(capacity),
-      counted: new Int32Array(capacity),
       traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
@@ -121,7 +127,7 @@ export class Flows {
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
     const old = { lines: this.lines, windows: this.windows, state: this.state, expires: this.expires };
-    const { service, generation, snat, how, why, born, counted, traffic, lists } = this;
+    const { service, generation, snat, born, version, ends, counted, how, why, traffic, lists } = this;
     const created = this.created;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
@@ -142,10 +148,12 @@ export class Flows {
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
       this.snat[to] = snat[row]!;
+      this.born[to] = born[row]!;
+      this.version[to] = version[row]!;
+      this.ends[to] = ends[row]!;
+      this.counted[to] = counted[row]!;
       this.how[to] = how[row]!;
       this.why[to] = why[row]!;
-      this.born[to] = born[row]!;
-      this.counted[to] = counted[row]!;
       this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
@@ -188,10 +196,7 @@ export class Flows {
     }
   }
 
-  /**
-   * The same by the words of an IPv4 tuple, the only kind there is (service/translate.ts), and leaving an expired
-   * flow alone.
-   */
+  /** The same by the words of an IPv4 tuple, and leaving an expired flow alone. */
   find4(scope: number, ports: number, source: number, destination: number): number {
     const { lines } = this;
     const { entries, mask } = this.index;
@@ -205,10 +210,27 @@ export class Flows {
         lines[line + Word.PORTS] === ports &&
         lines[line + Word.SOURCE] === source &&
         lines[line + Word.DESTINATION] === destination &&
-        lines[line] === scope
+        lines[line] === scope &&
+        isTuple4(lines, line)
       ) {
         return id;
       }
+    }
+  }
+
+  /** The same by a whole tuple. */
+  seek(tuple: Int32Array): number {
+    const { lines } = this;
+    const { entries, mask } = this.index;
+    const hash = this.hash(tuple);
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = entries[at]! - 1;
+      if (id < 0) return -1;
+      if (entries[at + 1] !== hash) continue;
+      const line = id * LINE_WORDS;
+      let i = 0;
+      while (i < TUPLE_WORDS && lines[line + i] === tuple[i]) i++;
+      if (i === TUPLE_WORDS) return id;
     }
   }
 
@@ -231,6 +253,8 @@ export class Flows {
     this.expires[row] = (now + this.timeout(row, state, false)) | 0;
     clearWindows(this.windows, row);
     this.born[row] = this.elapsed + ((now - this.swept) >>> 0);
+    this.version[row] = 0;
+    this.ends[row] = 0;
     this.counted[row] = 0;
     for (let i = row * 4; i < row * 4 + 4; i++) this.traffic[i] = 0;
     this.lists.append(EVICTION_CLASS[state]!, row);
@@ -295,7 +319,7 @@ export class Flows {
 
   /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
   prepare(id: number): boolean {
-    const { lines, hasher } = this;
+    const { lines } = this;
     if (this.snat[id >> 1] === 1) return false;
     const at = id * LINE_WORDS;
     const other = (id ^ 1) * LINE_WORDS;
@@ -307,21 +331,62 @@ export class Flows {
     const after = isReply
       ? (otherPorts << 16) | (ports & 0xffff)
       : (ports & 0xffff0000) | (otherPorts >>> 16);
-    const addressDelta = fold(deltaWord(before, address));
+    let delta = deltaWord(before, address);
+    for (let i = 0; i < 3; i++) {
+      const from = lines[at + (isReply ? Word.SOURCE_HIGH : Word.DESTINATION_HIGH) + i]!;
+      delta += deltaWord(from, lines[other + (isReply ? Word.DESTINATION_HIGH : Word.SOURCE_HIGH) + i]!);
+    }
+    const addressDelta = fold(delta);
     const wholeDelta = fold(
       addressDelta + deltaHalf(ports >>> 16, after >>> 16) + deltaHalf(ports & 0xffff, after & 0xffff),
     );
     lines[at + Line.ADDRESS] = address;
     lines[at + Line.PORTS] = after;
     lines[at + Line.DELTAS] = (swap16(wholeDelta) << 16) | swap16(addressDelta);
-    lines[at + Line.ENTROPY] = hasher.of4(
-      isReply ? address : lines[at + Word.SOURCE]!,
-      isReply ? lines[at + Word.DESTINATION]! : address,
-      lines[at + Word.SCOPE]! & 0xff,
-      after,
-    );
+    lines[at + Line.ENTROPY] = isReply
+      ? this.entropy(
+          other,
+          Word.DESTINATION,
+          Word.DESTINATION_HIGH,
+          at,
+          Word.DESTINATION,
+          Word.DESTINATION_HIGH,
+          after,
+        )
+      : this.entropy(at, Word.SOURCE, Word.SOURCE_HIGH, other, Word.SOURCE, Word.SOURCE_HIGH, after);
     lines[at + Line.IS_READY] = 1;
     return true;
+  }
+
+  /** V4, as overlay/encap.ts: of a packet whose ends stand in two lines, last word and first of the others each. */
+  private entropy(
+    source: number,
+    s3: number,
+    s0: number,
+    destination: number,
+    d3: number,
+    d0: number,
+    ports: number,
+  ): number {
+    const { lines, hasher } = this;
+    const protocol = lines[source]! & 0xff;
+    const from = lines[source + s3]!;
+    const to = lines[destination + d3]!;
+    if (isTuple4(lines, source)) return hasher.of4(from, to, protocol, ports);
+    const s = source + s0;
+    const d = destination + d0;
+    return hasher.of10(
+      protocol,
+      ports,
+      lines[s]!,
+      lines[s + 1]!,
+      lines[s + 2]!,
+      from,
+      lines[d]!,
+      lines[d + 1]!,
+      lines[d + 2]!,
+      to,
+    );
   }
 
   /** Removes expired flows among the next `budget` rows. */

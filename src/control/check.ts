@@ -1,13 +1,12 @@
 /** Rules that hold between resources. What one document can be judged by alone is in `schema/`. */
-
-import { parseCidr } from '../wire/address.ts';
+import { checkHost } from './check/host.ts';
 import { checkNetworks } from './check/networks.ts';
 import { checkPeers } from './check/peers.ts';
 import { checkPorts } from './check/ports.ts';
-import type { Subnet } from './check/services.ts';
 import { NamedMap } from './named.ts';
 import { formatOrigin, nameOf, problemIn } from './problem.ts';
 import { ServiceBook } from './services.ts';
+import { surroundingsOf } from './surroundings.ts';
 import type { Kind, Problem, Resource, ResourceOf } from './types.ts';
 
 export interface Checked {
@@ -31,20 +30,11 @@ export function checkSet(resources: readonly Resource[]): Checked {
   const single = withoutDuplicates(resources, problems);
   const fabric = checkFabric(single);
   const changes = single.map((after) => ({ before: undefined, after }));
-  const services = new ServiceBook().stage(changes, subnetsOf(single), false);
+  const services = new ServiceBook().stage(changes, surroundingsOf(single), false);
   return {
     problems: [...problems, ...fabric.problems, ...services.problems],
     warnings: [...fabric.warnings, ...services.warnings],
   };
-}
-
-/** All subnets of a set. */
-export function subnetsOf(resources: readonly Resource[]): Subnet[] {
-  return resources.flatMap((resource) =>
-    resource.kind === 'Network'
-      ? resource.spec.subnets.map(({ cidr }) => ({ network: resource.name, cidr: parseCidr(cidr) }))
-      : [],
-  );
 }
 
 /** The part of it that is no Service and no EndpointSlice; without duplicates. */
@@ -71,6 +61,8 @@ export function checkFabric(resources: readonly Resource[]): Checked {
       `a second Host; Host ${first.name} is at ${formatOrigin(first.origin)}, keep one`,
     );
   }
+  const host = set.hosts[0];
+  if (host) checkHost(host, resources, set);
   checkNetworks(set);
   checkPeers(set);
   checkPorts(set);

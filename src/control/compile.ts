@@ -6,14 +6,16 @@
  */
 import { DEVICES, REMOTES } from '../card/layout.ts';
 import type { TapOptions, UnderlayOptions } from '../card/native.ts';
-import type { HostConfig, Mac, NetworkConfig, PeerConfig, PeerMembership } from '../dataplane/config.ts';
+import type { Mac, NetworkConfig, PeerConfig, PeerMembership } from '../dataplane/config.ts';
 import { FIRST_PEER, FIRST_PORT, LOCATIONS } from '../telemetry/counters.ts';
 import { contains, formatWords, mappedPrefix, parseAddress, parseCidr, parseMac } from '../wire/address.ts';
 import { MOST_NETWORKS } from './check/networks.ts';
+import { hostConfig } from './host-config.ts';
 import { gatewayMac, routerMac } from './identity.ts';
 import { assignIds } from './ids.ts';
 import { inNetwork, peerAddress } from './membership.ts';
 import { cachedFacts, networkMtu } from './mtu.ts';
+import { underlayAddresses } from './surroundings.ts';
 import type { Facts, Generation, PortPlan, RemotePlan, Resource, ResourceOf, UnderlayPlan } from './types.ts';
 
 type Host = ResourceOf<'Host'>;
@@ -80,27 +82,13 @@ export function compile(
   });
 
   return {
-    host: hostConfig(host, networks, peers),
+    host: hostConfig(host, resources, facts),
     underlays: underlays.sort((a, b) => a.device - b.device),
     remotes: destinations.map((key) => remotePlan(key, rows)).sort((a, b) => a.row - b.row),
     networks: byId(networks.map((n) => networkConfig(n, host, networkIds, mtus.get(n.name)!, underlays))),
     peers: byId(peers.map((peer) => peerConfig(peer, host, networks, peerIds, networkIds, rows))),
     ports: plans.sort((a, b) => a.config.id - b.config.id),
   };
-}
-
-function hostConfig(host: Host, networks: readonly Network[], peers: readonly Peer[]): HostConfig {
-  const used = [...networks.map((n) => n.spec.vxlan.port), ...peers.flatMap((p) => p.spec.port ?? [])];
-  return {
-    underlayAddresses: underlayAddresses(host).map((text) => parseAddress(text).words),
-    vxlanPorts: [...new Set(used)].sort((a, b) => a - b),
-    maxFlows: host.spec.conntrack.max,
-  };
-}
-
-function underlayAddresses(host: Host): string[] {
-  const { address, address6 } = host.spec.underlay;
-  return address6 === undefined ? [address] : [address, address6];
 }
 
 /** One socket set per underlay address and UDP port; `checkSet` made sure that its networks agree. */

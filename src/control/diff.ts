@@ -53,8 +53,8 @@ export function sameContent(a: Resource, b: Resource): boolean {
 
 function contentOf(resource: Resource): unknown {
   if (resource.kind !== 'EndpointSlice') return resource.spec;
-  const { service, addressType, ports, endpoints } = resource.spec;
-  return { service, addressType, ports, endpoints };
+  const { service, addressType, ports, endpoints, weight } = resource.spec;
+  return { service, addressType, ports, endpoints, weight };
 }
 
 interface Comparison<T> {

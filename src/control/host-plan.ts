@@ -2,7 +2,8 @@
  * What the host's kernel must be told so that host ports work, from the same resources as the generation: who may be
  * routed where, whose source is translated, and which addresses answer node ports (N25–N33, S19).
  */
-import { contains, overlaps, parseAddress, parseCidr } from '../wire/address.ts';
+import { contains, formatWords, overlaps, parseAddress, parseCidr } from '../wire/address.ts';
+import { clusterCIDRs, type NodeFacts, nodeAddresses, serviceCIDRs } from './surroundings.ts';
 import type { Resource, ResourceOf } from './types.ts';
 
 /** How the host reaches a network in one address family. */
@@ -45,48 +46,48 @@ export interface NatOptions {
   readonly random: boolean;
 }
 
-const NAT: NatOptions = { ports: [61_000, 65_535], random: true };
-
 export const NO_HOST_PORTS: HostPlan = {
   ports: [],
   nodeAddresses: [],
   clusterCIDRs: [],
   serviceCIDRs: [],
   local: [],
-  nat: NAT,
+  nat: { ports: [61_000, 65_535], random: true },
 };
 
 /** @param resources a set `checkFabric` has no problem with */
-export function hostPlan(resources: readonly Resource[]): HostPlan {
-  const networks = new Map(resources.filter((r) => r.kind === 'Network').map((n) => [n.name, n]));
-  const all = resources.filter((r) => r.kind === 'Port');
-  const ports = all
-    .filter(({ spec }) => spec.netns === null)
-    .map((port) => portPlan(port, networks.get(port.spec.network)!))
-    .sort((a, b) => Number(a.internal) - Number(b.internal) || (a.network < b.network ? -1 : 1));
-  if (ports.length === 0) return NO_HOST_PORTS;
+export function hostPlan(resources: readonly Resource[], facts: NodeFacts = {}): HostPlan {
+  const host = resources.find((r) => r.kind === 'Host');
+  const ports = hostPorts(resources);
+  if (host === undefined || ports.length === 0) return NO_HOST_PORTS;
   const masqueraded = new Set(ports.filter(({ masquerade }) => masquerade).map(({ network }) => network));
-  const pods = all.filter(({ spec }) => masqueraded.has(spec.network));
+  const pods = resources.filter((r) => r.kind === 'Port').filter(({ spec }) => masqueraded.has(spec.network));
   return {
     ports,
-    nodeAddresses: nodeAddresses(resources),
-    clusterCIDRs: disjoint(ports.flatMap(({ subnets }) => subnets)),
-    serviceCIDRs: [],
+    nodeAddresses: nodeAddresses(host, resources, facts).map(formatWords),
+    clusterCIDRs: disjoint([...clusterCIDRs(host, resources), ...ports.flatMap(({ subnets }) => subnets)]),
+    serviceCIDRs: serviceCIDRs(host, resources),
     local: [
       ...ports.flatMap(({ ways }) => ways.map(({ gateway }) => gateway)),
       ...pods.flatMap(({ spec }) => spec.addresses.map(({ address }) => address)),
     ].sort(),
-    nat: NAT,
+    nat: host.spec.nat,
   };
 }
 
-/** S19: the node's primary address of each family; never loopback. */
-export function nodeAddresses(resources: readonly Resource[]): string[] {
-  const host = resources.find((r) => r.kind === 'Host');
-  if (host === undefined) return [];
-  const { address, address6 } = host.spec.underlay;
-  const given = address6 === undefined ? [address] : [address, address6];
-  return given.filter((text) => text !== '::1' && !text.startsWith('127.'));
+/** The host's ports; what is for services goes by the first. */
+function hostPorts(resources: readonly Resource[]): HostPortPlan[] {
+  const networks = new Map(resources.filter((r) => r.kind === 'Network').map((n) => [n.name, n]));
+  return resources
+    .filter((r) => r.kind === 'Port')
+    .filter(({ spec }) => spec.netns === null)
+    .map((port) => portPlan(port, networks.get(port.spec.network)!))
+    .sort((a, b) => Number(a.internal) - Number(b.internal) || (a.network < b.network ? -1 : 1));
+}
+
+/** Where the host's kernel delivers node ports: gateway addresses, one per family (`nat-table.ts`). */
+export function deliveryAddresses(resources: readonly Resource[]): readonly string[] {
+  return (hostPorts(resources)[0]?.ways ?? []).map(({ gateway }) => gateway);
 }
 
 function portPlan(port: ResourceOf<'Port'>, network: ResourceOf<'Network'>): HostPortPlan {

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { Path, RawDocument } from './document.ts';
 import { formatPath, isRecord, parsePath, readDocuments } from './document.ts';
+import { isEndpoints, mirrored } from './legacy.ts';
 import { PlainResource } from './plain.ts';
 import { nearest, show } from './problem.ts';
 import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.ts';
@@ -9,9 +10,11 @@ import { API_VERSION } from './schema/envelope.ts';
 import { validate } from './schema/explain.ts';
 import { hostSchema, hostSpec } from './schema/host.ts';
 import { networkSchema, networkSpec } from './schema/network.ts';
+import { nodeSchema, nodeSpec } from './schema/node.ts';
 import { peerSchema, peerSpec } from './schema/peer.ts';
 import { portSchema, portSpec } from './schema/port.ts';
 import { serviceSchema, serviceSpec } from './schema/service.ts';
+import { serviceCIDRSchema, serviceCIDRSpec } from './schema/service-cidr.ts';
 import type { Kind, Parsed, Problem, Resource, ResourceOf, Source } from './types.ts';
 
 interface Reader {
@@ -27,6 +30,8 @@ const READERS: Readonly<Record<Kind, Reader>> = {
   Port: reader('Port', API_VERSION, portSchema, portSpec),
   Service: reader('Service', 'v1', serviceSchema, serviceSpec),
   EndpointSlice: reader('EndpointSlice', 'discovery.k8s.io/v1', endpointSliceSchema, endpointSliceSpec),
+  Node: reader('Node', 'v1', nodeSchema, nodeSpec),
+  ServiceCIDR: reader('ServiceCIDR', 'networking.k8s.io/v1', serviceCIDRSchema, serviceCIDRSpec),
 };
 const KINDS = Object.keys(READERS) as Kind[];
 const OWN_KINDS = KINDS.filter((kind) => READERS[kind].apiVersion === API_VERSION);
@@ -44,11 +49,13 @@ export function parseSources(sources: readonly Source[]): Parsed {
     const first = problems.length;
     const read = readDocuments(source);
     problems.push(...read.problems);
-    for (const document of read.documents) {
-      if (document instanceof PlainResource) {
-        resources.push(document as Resource);
+    for (const given of read.documents) {
+      if (given instanceof PlainResource) {
+        resources.push(given as Resource);
         continue;
       }
+      const document = isEndpoints(given) ? mirrored(given, warnings) : given;
+      if (!document) continue;
       const kind = kindOf(document, problems, warnings);
       const resource = kind && READERS[kind].read(document, problems);
       if (!resource) continue;
@@ -125,7 +132,7 @@ function reader<K extends Kind, V extends EnvelopeShape>(
   schema: z.ZodType<V>,
   toSpec: (value: V) => ResourceOf<K>['spec'],
 ): Reader {
-  const own = apiVersion === API_VERSION;
+  const isNamespaced = kind === 'Service' || kind === 'EndpointSlice';
   return {
     apiVersion,
     read(document, problems) {
@@ -135,7 +142,7 @@ function reader<K extends Kind, V extends EnvelopeShape>(
       return {
         kind,
         name,
-        namespace: own ? '' : (namespace ?? 'default'),
+        namespace: isNamespaced ? (namespace ?? 'default') : '',
         labels,
         annotations,
         spec: toSpec(value),
@@ -165,5 +172,6 @@ function leadingZeros(document: RawDocument): Problem[] {
   };
   visit(document.value.spec, ['spec']);
   visit(document.value.endpoints, ['endpoints']);
+  if (document.value.kind === 'Service') visit(document.value.status, ['status']);
   return warnings;
 }

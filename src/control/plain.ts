@@ -4,13 +4,19 @@
  * family — is left to the schemas, which alone know what is right and what to say of it. `test/control/json.test.ts`
  * holds both to the same result.
  */
-import { unusualKind } from '../wire/address.ts';
+import { DEFAULT_WEIGHT } from '../service/record.ts';
+import { unusualKind, type Words } from '../wire/address.ts';
 import { parsePath } from './document.ts';
-import { ENDPOINT_WORDS, healthOf, isReady } from './endpoints.ts';
+import { ENDPOINT_WORDS, healthOf, isReady, stateOf } from './endpoints.ts';
 import { END, type JsonCursor, Keys } from './json.ts';
 import type { JsonText } from './json-document.ts';
-import { endpointSliceSchema, endpointSliceSpec, SERVICE_LABEL } from './schema/endpoint-slice.ts';
-import type { EndpointSliceSpec, Origin, ServiceSpec } from './types.ts';
+import {
+  endpointSliceSchema,
+  endpointSliceSpec,
+  SERVICE_LABEL,
+  WEIGHT_ANNOTATION,
+} from './schema/endpoint-slice.ts';
+import type { EndpointPort, EndpointSliceSpec, Origin, ServicePort, ServiceSpec } from './types.ts';
 
 const enum Key {
   API_VERSION = 1,
@@ -37,6 +43,11 @@ const enum Key {
   SERVING,
   TERMINATING,
   NODE_NAME,
+  NODE_PORT,
+  INTERNAL_POLICY,
+  EXTERNAL_POLICY,
+  STATUS,
+  LOAD_BALANCER,
   /** Keys from here on are left to the schemas. */
   UNUSUAL,
 }
@@ -66,17 +77,23 @@ export const PLAIN_KEYS = new Keys([
   'serving',
   'terminating',
   'nodeName',
+  'nodePort',
+  'internalTrafficPolicy',
+  'externalTrafficPolicy',
+  'status',
+  'loadBalancer',
   'service.kubernetes.io/service-proxy-name',
   'service.kubernetes.io/headless',
   'sessionAffinityConfig',
   'externalName',
   'externalIPs',
-  'loadBalancerIP',
   'loadBalancerSourceRanges',
+  'healthCheckNodePort',
+  'ingress',
+  'hints',
+  WEIGHT_ANNOTATION,
   '__proto__',
 ]);
-
-type Port = ServiceSpec['ports'][number];
 
 /** A resource that stays the text it came in; it is read again by whoever wants all of it. */
 export class PlainResource {
@@ -121,11 +138,13 @@ export class PlainResource {
 
 class PlainSliceSpec implements EndpointSliceSpec {
   readonly addressType = 'IPv4';
+  readonly weight = DEFAULT_WEIGHT;
 
   constructor(
     readonly service: string,
     readonly ports: EndpointSliceSpec['ports'],
     readonly words: Int32Array,
+    readonly nodes: readonly string[],
     private readonly source: JsonText,
     private readonly start: number,
     private readonly end: number,
@@ -133,7 +152,8 @@ class PlainSliceSpec implements EndpointSliceSpec {
 
   get ready(): number {
     let count = 0;
-    for (let i = 1; i < this.words.length; i += ENDPOINT_WORDS) if (isReady(this.words[i]!)) count++;
+    for (let i = ENDPOINT_WORDS - 1; i < this.words.length; i += ENDPOINT_WORDS)
+      if (isReady(this.words[i]!)) count++;
     return count;
   }
 
@@ -145,10 +165,16 @@ class PlainSliceSpec implements EndpointSliceSpec {
 
 /** M11: longer slices are warned of. */
 const MOST_ENDPOINTS = 100;
-/** Words of endpoints that share one memory; a text has more than 8 bytes for each. */
+/** Words of endpoints that share one memory; a text has more than 4 bytes for each. */
 const POOL_WORDS = 1 << 16;
+/** M9: others are warned of. */
+const FIRST_NODE_PORT = 30_000;
+const LAST_NODE_PORT = 32_767;
+const IPV4_HIGH = 0xffff;
 
 const WORDS = 256;
+const OWN_PREFIX = Buffer.from('twill/');
+const NO_RANGES: ServiceSpec['sourceRanges'] = [];
 
 /** Reads one item after the other. Fields are what was read of the present one. */
 export class PlainReader {
@@ -158,9 +184,12 @@ export class PlainReader {
   private namespace = '';
   private service = '';
   private addressType = '';
-  private clusterIP = '';
+  private hasVip = false;
   private vipWord = 0;
-  private ports: Port[] = [];
+  private internalLocal = false;
+  private externalLocal = false;
+  private ports: ServicePort[] = [];
+  private nodes: string[] = [];
   private hasSpec = false;
   private isSlice = false;
   private words: Int32Array;
@@ -168,22 +197,25 @@ export class PlainReader {
   private first = 0;
   /** Words seen, each in the place its letters choose. */
   private readonly known: (string | undefined)[] = new Array(WORDS).fill(undefined);
-  private lastPorts: readonly Port[] = [];
+  private lastPorts: readonly ServicePort[] = [];
+  private lastSlicePorts: readonly EndpointPort[] = [];
+  private lastNodes: readonly string[] = [];
 
   constructor(
     private readonly text: JsonText,
     private readonly cursor: JsonCursor,
   ) {
-    this.words = new Int32Array(Math.min(POOL_WORDS, text.bytes.length >> 3));
+    this.words = new Int32Array(Math.min(POOL_WORDS, text.bytes.length >> 2));
   }
 
   /** @returns null when the object at `start` is not of the usual form. */
   read(start: number): PlainResource | null {
     const { cursor } = this;
-    this.kind = this.apiVersion = this.name = this.service = this.addressType = this.clusterIP = '';
+    this.kind = this.apiVersion = this.name = this.service = this.addressType = '';
     this.namespace = 'default';
     this.ports = [];
-    this.hasSpec = this.isSlice = false;
+    this.nodes = [];
+    this.hasSpec = this.isSlice = this.hasVip = this.internalLocal = this.externalLocal = false;
     if (this.used + MOST_ENDPOINTS * ENDPOINT_WORDS > POOL_WORDS) {
       this.words = new Int32Array(POOL_WORDS);
       this.used = 0;
@@ -195,15 +227,32 @@ export class PlainReader {
     if (cursor.failed || this.name === '' || this.namespace === '') return null;
     const end = cursor.at;
     if (this.kind === 'Service' && this.apiVersion === 'v1') {
-      if (!this.hasSpec || this.isSlice || this.clusterIP === '' || !areDistinct(this.ports)) return null;
-      const spec = { clusterIP: this.clusterIP, ports: this.shared(), affinity: 0 };
+      if (!this.hasSpec || this.isSlice || !this.hasVip || !areDistinct(this.ports)) return null;
+      const words: Words = [0, 0, IPV4_HIGH, this.vipWord];
+      const spec: ServiceSpec = {
+        addresses: [{ kind: 'clusterIP', words }],
+        ports: this.servicePorts(),
+        affinity: 0,
+        internalLocal: this.internalLocal,
+        externalLocal: this.externalLocal,
+        sourceRanges: NO_RANGES,
+        healthCheckNodePort: 0,
+      };
       return new PlainResource('Service', this.namespace, this.name, spec, this.text, start, end);
     }
     if (this.kind !== 'EndpointSlice' || this.apiVersion !== 'discovery.k8s.io/v1') return null;
     if (this.hasSpec || this.service === '' || this.addressType !== 'IPv4') return null;
     const { text } = this;
     const words = this.words.subarray(this.first, this.used);
-    const spec = new PlainSliceSpec(this.service, this.shared(), words, text, start, end);
+    const spec = new PlainSliceSpec(
+      this.service,
+      this.slicePorts(),
+      words,
+      this.sharedNodes(),
+      text,
+      start,
+      end,
+    );
     return new PlainResource('EndpointSlice', this.namespace, this.name, spec, text, start, end);
   }
 
@@ -221,6 +270,9 @@ export class PlainReader {
       case Key.SPEC:
         this.hasSpec = true;
         this.object(this.serviceSpec);
+        break;
+      case Key.STATUS:
+        this.object(this.status);
         break;
       case Key.ADDRESS_TYPE:
         this.isSlice = true;
@@ -266,8 +318,27 @@ export class PlainReader {
   }
 
   private annotation(key: number): void {
-    if (key >= Key.UNUSUAL) this.cursor.fail();
+    // `twill/…` is for Twill, whatever it says.
+    const isOwn =
+      this.text.bytes.compare(
+        OWN_PREFIX,
+        0,
+        OWN_PREFIX.length,
+        this.cursor.keyAt + 1,
+        this.cursor.keyAt + 1 + OWN_PREFIX.length,
+      ) === 0;
+    if (key >= Key.UNUSUAL || isOwn) this.cursor.fail();
     else this.cursor.skipString();
+  }
+
+  private status(key: number): void {
+    if (key === Key.LOAD_BALANCER) this.object(this.usual);
+    else this.cursor.skip();
+  }
+
+  private usual(key: number): void {
+    if (key >= Key.UNUSUAL) this.cursor.fail();
+    else this.cursor.skip();
   }
 
   private serviceSpec(key: number): void {
@@ -292,6 +363,12 @@ export class PlainReader {
       case Key.PORTS:
         this.list(this.port);
         break;
+      case Key.INTERNAL_POLICY:
+        this.internalLocal = this.oneOf('Cluster', 'Local') === 'Local';
+        break;
+      case Key.EXTERNAL_POLICY:
+        this.externalLocal = this.oneOf('Cluster', 'Local') === 'Local';
+        break;
       case Key.SESSION_AFFINITY:
         this.oneOf('None');
         break;
@@ -302,35 +379,42 @@ export class PlainReader {
 
   /** clusterIP and clusterIPs[0]; they agree. */
   private vip(): void {
-    const from = this.cursor.at;
     const address = this.address();
-    if (this.clusterIP !== '' && this.vipWord !== address) this.cursor.fail();
-    if (this.clusterIP === '')
-      this.clusterIP = this.text.bytes.toString('latin1', from + 1, this.cursor.at - 1);
+    if ((this.hasVip && this.vipWord !== address) || isUnusual(address)) this.cursor.fail();
+    this.hasVip = true;
     this.vipWord = address;
   }
 
   private port(): void {
     const { cursor } = this;
     let name: string | undefined;
-    let protocol: Port['protocol'] = 'TCP';
+    let protocol: ServicePort['protocol'] = 'TCP';
     let port = 0;
+    let nodePort = 0;
     cursor.open();
     for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) {
       if (key === Key.NAME) name = this.word();
       else if (key === Key.PROTOCOL) protocol = this.oneOf('TCP', 'UDP', 'SCTP');
       else if (key === Key.PORT) port = this.number();
+      else if (key === Key.NODE_PORT && this.hasSpec) nodePort = this.nodePort();
       else cursor.skip();
     }
     // A slice's port without name is skipped with a warning, a Service's has the empty name.
     if (port < 1 || port > 65_535 || (name === undefined && !this.hasSpec)) cursor.fail();
-    this.ports.push({ name: name ?? '', protocol, port });
+    this.ports.push({ name: name ?? '', protocol, port, nodePort });
+  }
+
+  private nodePort(): number {
+    const port = this.number();
+    if (port !== 0 && (port < FIRST_NODE_PORT || port > LAST_NODE_PORT)) this.cursor.fail();
+    return port;
   }
 
   private endpoint(): void {
     const { cursor } = this;
     let address: number | undefined;
     let health = healthOf(true, true, false);
+    let node = -1;
     cursor.open();
     for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) {
       switch (key) {
@@ -345,18 +429,29 @@ export class PlainReader {
           health = this.conditions();
           break;
         case Key.NODE_NAME:
-          cursor.skipString();
+          node = this.node();
           break;
         default:
-          cursor.skip();
+          this.usual(key);
       }
     }
     if (address === undefined || isUnusual(address) || this.used + ENDPOINT_WORDS > this.words.length) {
       cursor.fail();
       return;
     }
-    this.words[this.used++] = address;
-    this.words[this.used++] = health;
+    const { words } = this;
+    words[this.used++] = 0;
+    words[this.used++] = 0;
+    words[this.used++] = IPV4_HIGH;
+    words[this.used++] = address;
+    words[this.used++] = stateOf(health, node);
+  }
+
+  /** @returns its place among the nodes of the slice */
+  private node(): number {
+    const name = this.word();
+    const known = this.nodes.indexOf(name);
+    return known >= 0 ? known : this.nodes.push(name) - 1;
   }
 
   private conditions(): number {
@@ -387,15 +482,26 @@ export class PlainReader {
   }
 
   /** The ports, or those of the item before when they are the same: neighbours often are alike. */
-  private shared(): readonly Port[] {
+  private servicePorts(): readonly ServicePort[] {
     const { ports, lastPorts } = this;
-    let isSame = ports.length === lastPorts.length;
-    for (let i = 0; isSame && i < ports.length; i++) {
-      const [a, b] = [ports[i]!, lastPorts[i]!];
-      isSame = a.name === b.name && a.port === b.port && a.protocol === b.protocol;
-    }
-    if (!isSame) this.lastPorts = ports;
+    const isSame = ports.every((port, i) => port.nodePort === lastPorts[i]?.nodePort);
+    if (!isSame || !areAlike(ports, lastPorts)) this.lastPorts = ports;
     return this.lastPorts;
+  }
+
+  private slicePorts(): readonly EndpointPort[] {
+    if (!areAlike(this.ports, this.lastSlicePorts)) {
+      this.lastSlicePorts = this.ports.map(({ name, protocol, port }) => ({ name, protocol, port }));
+    }
+    return this.lastSlicePorts;
+  }
+
+  private sharedNodes(): readonly string[] {
+    const { nodes, lastNodes } = this;
+    let isSame = nodes.length === lastNodes.length;
+    for (let i = 0; isSame && i < nodes.length; i++) isSame = nodes[i] === lastNodes[i];
+    if (!isSame) this.lastNodes = nodes;
+    return this.lastNodes;
   }
 
   private string(): string {
@@ -478,13 +584,23 @@ function isText(bytes: Uint8Array, from: number, to: number, text: string): bool
 }
 
 /** M9, for the usual few ports. */
-function areDistinct(ports: readonly Port[]): boolean {
+function areAlike(a: readonly EndpointPort[], b: readonly EndpointPort[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    const [one, two] = [a[i]!, b[i]!];
+    if (one.name !== two.name || one.port !== two.port || one.protocol !== two.protocol) return false;
+  }
+  return true;
+}
+
+function areDistinct(ports: readonly ServicePort[]): boolean {
   for (let i = 0; i < ports.length; i++) {
-    const { name, port, protocol } = ports[i]!;
+    const { name, port, protocol, nodePort } = ports[i]!;
     if (ports.length > 1 && name === '') return false;
     for (let j = 0; j < i; j++) {
       const other = ports[j]!;
-      if (other.name === name || (other.port === port && other.protocol === protocol)) return false;
+      const isSamePort = other.port === port || (nodePort !== 0 && other.nodePort === nodePort);
+      if (other.name === name || (isSamePort && other.protocol === protocol)) return false;
     }
   }
   return true;

@@ -5,13 +5,24 @@
  *   GET    /v1/KIND                       { items: […] } — KIND from GET_KINDS
  *   POST   /v1/apply     ApplyRequest     ApplyResponse, or 422 Failure
  *   DELETE /v1/KIND/NAME[?namespace=NS]   ApplyResponse, 404 Failure when absent, 422 when it cannot go
+ *   POST   /v1/explain   ExplainRequest   Explanation, 404 Failure when no flow fits, 422 when several do
  *   POST   /v1/attach    AttachRequest    { port: the Port resource, as in `get ports -o json` }
  *   POST   /v1/detach    { name }         ApplyResponse
  *
  * Every error body is a Failure.
  */
-import type { AffinityRow, FdbRow, FlowRow, NeighborRow } from '../dataplane/messages.ts';
-import type { Change, Source } from './types.ts';
+import type { Algorithm, OnEndpointRemoved } from '../dataplane/config.ts';
+import type {
+  AffinityRow,
+  Fate,
+  FateRow,
+  FdbRow,
+  FlowRow,
+  Frontend,
+  NeighborRow,
+  Outcome,
+} from '../dataplane/messages.ts';
+import type { Change, Origin, Source } from './types.ts';
 
 /** Bytes of a path to the control socket: `sun_path` less its final zero. */
 export const MAX_SOCKET_PATH = 107;
@@ -23,6 +34,8 @@ export const GET_KINDS = [
   'peers',
   'services',
   'endpointslices',
+  'nodes',
+  'servicecidrs',
   'fdb',
   'neighbors',
   'flows',
@@ -44,6 +57,66 @@ export interface ApplyRequest {
 export interface ApplyResponse {
   readonly changes: readonly Change[];
   readonly warnings: readonly string[];
+  /** Of a dry run: living flows to which the change means something, and how many. */
+  readonly flows?: readonly FateRow[];
+  readonly fates?: Readonly<Record<Fate, number>>;
+}
+
+/** "10.77.0.11:40000", "[fd00::11]:40000"; the port may be missing. */
+export interface ExplainRequest {
+  readonly client: string;
+  readonly protocol?: string;
+  /** What the client talks to: a service's address, or the endpoint behind it. */
+  readonly to?: string;
+  /** Absent: the one network the flow, or else the client's address, is in. */
+  readonly network?: string;
+}
+
+/** An endpoint of some slice of the service, for this port. */
+export interface Candidate {
+  /** "10.77.0.12:8080" */
+  readonly address: string;
+  /** "default/shop-1" */
+  readonly slice: string;
+  readonly origin: Origin;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  readonly node: string | null;
+  readonly weight: number;
+  /** May new flows go there? */
+  readonly eligible: boolean;
+  readonly chosen: boolean;
+  /** Why, or why not. */
+  readonly why: string;
+}
+
+export interface Explanation {
+  /** The living flow; null: all of this says what would become of a new one now. */
+  readonly flow: FlowRow | null;
+  readonly network: string;
+  readonly protocol: string;
+  readonly client: string;
+  readonly to: string;
+  readonly outcome: Outcome;
+  /** One sentence. */
+  readonly reason: string;
+  readonly service: {
+    /** "default/shop" */
+    readonly name: string;
+    readonly port: string;
+    readonly frontend: Frontend;
+    readonly origin: Origin;
+    /** metadata.generation, when its document has one. */
+    readonly metadataGeneration: number | null;
+    /** Number of the change that made the service what it is. */
+    readonly generation: number;
+    readonly algorithm: string;
+    /** Which endpoints were asked. */
+    readonly set: 'cluster' | 'local';
+  } | null;
+  readonly backend: string | null;
+  readonly candidates: readonly Candidate[];
 }
 
 export interface AttachRequest {
@@ -101,8 +174,12 @@ export interface PeerStatus {
 }
 
 export interface ServiceStatus {
+  /** Ready ones, in the family that has more. */
   endpoints: number;
   flows: number;
+  /** As annotated, else the Host's. */
+  algorithm: Algorithm;
+  onEndpointRemoved: OnEndpointRemoved;
 }
 
 export interface DropRow {
@@ -135,6 +212,10 @@ export interface Status {
     rxBitRate: number;
     txBitRate: number;
   }[];
+  /** The daemon's own links: a network's way out, and the host's way in. */
+  hostPorts: { interface: string; network: string; addresses: string[]; masquerade: boolean }[];
+  /** Routes of the host to service addresses. */
+  hostRoutes: number;
   peers: { name: string; reachable: string; rtt: number | null; rxRate: number; txRate: number }[];
   /** Totals by reason, most first. */
   drops: { reason: string; count: number; rate: number }[];

@@ -1,7 +1,18 @@
 /** Shapes shared by the stages of the control plane: text → resources → compiled generation → plan. */
 
 import type { InterfaceAddress, TapOptions, UnderlayOptions } from '../card/native.ts';
-import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from '../dataplane/config.ts';
+import type {
+  Algorithm,
+  FlowTimeouts,
+  FrontendConfig,
+  HostConfig,
+  NetworkConfig,
+  OnEndpointRemoved,
+  Op,
+  PeerConfig,
+  PortConfig,
+} from '../dataplane/config.ts';
+import type { Cidr, Words } from '../wire/address.ts';
 
 /** One text to read: a file, standard input or the body of a request. */
 export interface Source {
@@ -26,7 +37,15 @@ export interface Problem extends Origin {
   readonly message: string;
 }
 
-export type Kind = 'Host' | 'Network' | 'Peer' | 'Port' | 'Service' | 'EndpointSlice';
+export type Kind =
+  | 'Host'
+  | 'Network'
+  | 'Peer'
+  | 'Port'
+  | 'Service'
+  | 'EndpointSlice'
+  | 'Node'
+  | 'ServiceCIDR';
 
 interface Envelope<K extends Kind, S> {
   readonly kind: K;
@@ -54,10 +73,51 @@ export interface Endpoint {
 
 export interface HostSpec {
   readonly underlay: { readonly address: string; readonly address6?: string; readonly interface?: string };
-  readonly conntrack: { readonly max: number };
+  /** Name of this Node in Kubernetes; endpoints on it are local (S5). */
+  readonly nodeName: string;
+  /** Absent: that of the Node object. */
+  readonly zone?: string;
+  /** CIDRs; `primary`: one address per family (S19). */
+  readonly nodePortAddresses: 'primary' | readonly string[];
+  readonly clusterCIDRs: readonly string[];
+  readonly serviceCIDRs: readonly string[];
+  readonly localDetect: 'ports' | 'clusterCIDR';
+  readonly masqueradeAll: boolean;
+  readonly proxy: {
+    readonly algorithm: Algorithm;
+    /** Absent: drop where serviceCIDRs are known, else pass (S15). */
+    readonly unallocatedVIP?: 'drop' | 'pass';
+    readonly onEndpointRemoved: OnEndpointRemoved;
+    /** Seconds. */
+    readonly drain: number;
+  };
+  readonly conntrack: {
+    readonly max: number;
+    /** Seconds. */
+    readonly timeouts: FlowTimeouts;
+    readonly tcpLiberal: boolean;
+    readonly tcpLoose: boolean;
+  };
+  readonly nat: { readonly ports: readonly [number, number]; readonly random: boolean };
+  /** Bytes, seconds. */
+  readonly fragments: { readonly maxBytes: number; readonly timeout: number };
   /** Health of the proxy, and metrics, over HTTP; null = not served. */
   readonly health: { readonly bind: Endpoint | null };
   readonly metrics: { readonly bind: Endpoint | null };
+}
+
+/** The fields of a Kubernetes Node that Twill uses. */
+export interface NodeSpec {
+  readonly zone?: string;
+  readonly podCIDRs: readonly string[];
+  /** Its InternalIP addresses. */
+  readonly addresses: readonly string[];
+  /** It is being deleted (S35). */
+  readonly isLeaving: boolean;
+}
+
+export interface ServiceCIDRSpec {
+  readonly cidrs: readonly string[];
 }
 
 export interface NetworkSpec {
@@ -113,37 +173,72 @@ export interface PortSpec {
   readonly antiSpoof: 'strict' | 'mac' | 'off';
 }
 
+/** Where clients find a Service. */
+export interface ServiceAddress {
+  readonly kind: FrontendConfig['kind'];
+  readonly words: Words;
+}
+
+export interface EndpointPort {
+  readonly name: string;
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly port: number;
+}
+
+export interface ServicePort extends EndpointPort {
+  /** 0 = none. */
+  readonly nodePort: number;
+}
+
 /** The fields of a Kubernetes Service that Twill uses. */
 export interface ServiceSpec {
-  /** IPv4 ClusterIP text; "" when the service has none to program (headless, ExternalName, other proxy). */
-  readonly clusterIP: string;
-  readonly ports: readonly {
-    readonly name: string;
-    readonly protocol: 'TCP' | 'UDP' | 'SCTP';
-    readonly port: number;
-  }[];
+  /**
+   * ClusterIPs first, at most one per family, then externals of those families; each once. None when there is
+   * nothing to program: headless, ExternalName, another proxy's (S2).
+   */
+  readonly addresses: readonly ServiceAddress[];
+  readonly ports: readonly ServicePort[];
   /** Seconds; 0 = sessionAffinity None. */
   readonly affinity: number;
+  readonly internalLocal: boolean;
+  readonly externalLocal: boolean;
+  /** loadBalancerSourceRanges of both families; empty = everybody. */
+  readonly sourceRanges: readonly Cidr[];
+  /** Where a load balancer asks for local endpoints (S34); 0 = nowhere. */
+  readonly healthCheckNodePort: number;
+  /** By annotation (M12); absent: the Host's. `drain` in ms. */
+  readonly algorithm?: Algorithm;
+  readonly onEndpointRemoved?: OnEndpointRemoved;
+  readonly drain?: number;
+}
+
+/** Whose traffic an endpoint is meant for (S11). */
+export interface Hints {
+  readonly zones: readonly string[];
+  readonly nodes: readonly string[];
 }
 
 export interface EndpointSliceSpec {
   /** From the label kubernetes.io/service-name; "" = belongs to none. */
   readonly service: string;
   readonly addressType: 'IPv4' | 'IPv6' | 'FQDN';
-  readonly ports: readonly {
-    readonly name: string;
-    readonly protocol: 'TCP' | 'UDP' | 'SCTP';
-    readonly port: number;
-  }[];
+  readonly ports: readonly EndpointPort[];
   readonly endpoints: readonly {
     readonly address: string;
     readonly ready: boolean;
     readonly serving: boolean;
     readonly terminating: boolean;
     readonly nodeName?: string;
+    readonly hints?: Hints;
   }[];
-  /** The IPv4 endpoints that can be used, `ENDPOINT_WORDS` each: address, health (`endpoints.ts`). */
+  /** The endpoints that can be used, `ENDPOINT_WORDS` each (`endpoints.ts`). */
   readonly words: Int32Array;
+  /** Names of the nodes they are on. */
+  readonly nodes: readonly string[];
+  /** One per endpoint in `words`; absent: none has any. */
+  readonly hints?: readonly (Hints | undefined)[];
+  /** Of each of its endpoints (M12). */
+  readonly weight: number;
   /** How many of its endpoints are ready. */
   readonly ready: number;
 }
@@ -154,7 +249,9 @@ export type Resource =
   | Envelope<'Peer', PeerSpec>
   | Envelope<'Port', PortSpec>
   | Envelope<'Service', ServiceSpec>
-  | Envelope<'EndpointSlice', EndpointSliceSpec>;
+  | Envelope<'EndpointSlice', EndpointSliceSpec>
+  | Envelope<'Node', NodeSpec>
+  | Envelope<'ServiceCIDR', ServiceCIDRSpec>;
 
 export type ResourceOf<K extends Kind> = Extract<Resource, { kind: K }>;
 
@@ -168,6 +265,8 @@ export interface Parsed {
 export interface Facts {
   /** MTU of the link that routes to this underlay address. @throws when there is no route. */
   mtuTowards(address: string): number;
+  /** This host's own addresses. Absent: none is known. */
+  hostAddresses?(): readonly string[];
 }
 
 export interface UnderlayPlan {

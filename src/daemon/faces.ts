@@ -4,32 +4,36 @@
  */
 import type { Replacement } from '../control/services.ts';
 import type { Resource, ServiceSpec } from '../control/types.ts';
+import { formatWords } from '../wire/address.ts';
 import type { ServiceChange } from './host-side.ts';
 
-export interface NodePort {
+interface NodePort {
   readonly protocol: 'tcp' | 'udp';
   readonly port: number;
 }
 
 /** How one Service shows itself to the host. */
-export interface Face {
+interface Face {
   readonly addresses: readonly string[];
   readonly nodePorts: readonly NodePort[];
 }
 
-export function faceOf(service: ServiceSpec): Face {
-  return { addresses: service.clusterIP === '' ? [] : [service.clusterIP], nodePorts: [] };
+const NOTHING: Face = { addresses: [], nodePorts: [] };
+
+function faceOf(service: ServiceSpec): Face {
+  if (service.addresses.length === 0) return NOTHING;
+  const nodePorts = service.ports.flatMap(({ nodePort, protocol }): NodePort[] =>
+    nodePort === 0 || protocol === 'SCTP'
+      ? []
+      : [{ protocol: protocol === 'TCP' ? 'tcp' : 'udp', port: nodePort }],
+  );
+  return { addresses: service.addresses.map(({ words }) => formatWords(words)), nodePorts };
 }
 
 export class Faces {
   readonly #addresses = new Map<string, number>();
   /** By "tcp 30080". */
   readonly #nodePorts = new Map<string, number>();
-  readonly #faceOf: (service: ServiceSpec) => Face;
-
-  constructor(of = faceOf) {
-    this.#faceOf = of;
-  }
 
   /** @returns null when nothing is new to the host. */
   commit(replacements: readonly Replacement[]): ServiceChange | null {
@@ -57,7 +61,7 @@ export class Faces {
 
   #count(resource: Resource | undefined, by: number, ...touched: [Touched, Touched]): void {
     if (resource?.kind !== 'Service') return;
-    const { addresses, nodePorts } = this.#faceOf(resource.spec);
+    const { addresses, nodePorts } = faceOf(resource.spec);
     for (const address of addresses) tally(this.#addresses, address, by, touched[0]);
     for (const { protocol, port } of nodePorts) tally(this.#nodePorts, `${protocol} ${port}`, by, touched[1]);
   }

@@ -35,13 +35,6 @@ export interface ServiceChange {
   readonly nodePorts?: NodePortSet;
 }
 
-export interface HostPortStatus {
-  readonly interface: string;
-  readonly network: string;
-  readonly addresses: readonly string[];
-  readonly masquerade: boolean;
-}
-
 /** Index of the link of a Port, undefined while there is none. */
 export type IndexOf = (port: string) => number | undefined;
 
@@ -76,14 +69,8 @@ export class HostSide {
     return [...this.#routes.problems, ...(this.#tableProblem === null ? [] : [this.#tableProblem])];
   }
 
-  get status(): { ports: HostPortStatus[]; routes: number } {
-    const ports = this.#plan.ports.map((port) => ({
-      interface: port.interface,
-      network: port.network,
-      addresses: port.ways.map(({ address }) => address),
-      masquerade: port.masquerade,
-    }));
-    return { ports, routes: this.#routes.count };
+  get routes(): number {
+    return this.#routes.count;
   }
 
   /** Takes away what a daemon that died here has left. */

@@ -7,8 +7,9 @@
  * bring it back. That it cannot be brought back yet is a warning, so that one deleted namespace does not
  * forbid all changes; a port that is *new* and cannot be made is an error.
  */
+import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
-import { checkFabric, subnetsOf, withoutDuplicates } from '../control/check.ts';
+import { checkFabric, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
 import { hostPlan } from '../control/host-plan.ts';
@@ -17,11 +18,13 @@ import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
+import { nodeAddresses, ownNode, surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
   Generation,
   Kind,
+  NodeSpec,
   Parsed,
   Plan,
   PortPlan,
@@ -31,6 +34,7 @@ import type {
   Source,
 } from '../control/types.ts';
 import type { Op, PeerConfig } from '../dataplane/config.ts';
+import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
 import { Faces } from './faces.ts';
@@ -71,7 +75,7 @@ export class Manager {
   /** Peer location → largest inner packet its path takes (V17). */
   readonly #paths = new Map<number, number>();
   readonly #set = new OwnedSet();
-  readonly #services = new ServiceBook();
+  readonly services = new ServiceBook();
   readonly #faces = new Faces();
   #generation: Generation | null = null;
   /** What the transaction under way has brought. */
@@ -84,7 +88,7 @@ export class Manager {
     this.#executor = new Executor(kernel, dataplane, host, (port, error) =>
       log.error({ port: port.config.name, err: error }, 'port lost: it could not be made again'),
     );
-    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu };
+    this.#facts = { mtuTowards: (address) => kernel.routeTo(address).mtu, hostAddresses };
   }
 
   get resources(): readonly Resource[] {
@@ -97,6 +101,22 @@ export class Manager {
 
   count(kind: Kind): number {
     return this.#set.count(kind);
+  }
+
+  get host(): HostSide {
+    return this.#options.host;
+  }
+
+  /** The Node this daemon runs on, when it is known. */
+  get ownNode(): NodeSpec | undefined {
+    const host = this.of('Host')[0];
+    return host && ownNode(host, this.of('Node'));
+  }
+
+  /** Where node ports answer (S19). */
+  get nodeAddresses(): string[] {
+    const host = this.of('Host')[0];
+    return host ? nodeAddresses(host, this.of('Node'), this.#facts).map(formatWords) : [];
   }
 
   /** null before the first transaction. */
@@ -230,7 +250,7 @@ export class Manager {
     const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
     const fabric = this.#fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
-    const staged = this.#services.stage(replacements, subnetsOf(fabric), isFabric);
+    const staged = this.services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
     const generation = isFabric ? compile(fabric, this.#facts, running) : running;
     const plan = isFabric ? diff(running, generation) : NO_PLAN;
@@ -246,7 +266,7 @@ export class Manager {
     if (dryRun) return { changes, warnings: lines };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
-      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric) : undefined);
+      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
     } catch (error) {
       if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure
@@ -319,6 +339,10 @@ export class Manager {
     return inner === undefined ? peer : { ...peer, pathMtu: inner };
   }
 }
+
+/** Of this host's interfaces that are up. */
+const hostAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((all = []) => all.map(({ address }) => address));
 
 const SOUND = { problems: [], warnings: [] } as const;
 const NO_PLAN: Plan = {

@@ -52,8 +52,8 @@ export class Dataplane {
     isFast?: boolean,
   ) {
     this.pipeline = new Pipeline(card, counters, seed, maxAffinities, isFast);
-    const { flows, services, affinities, judge } = this.pipeline;
-    this.stale = new Stale(flows, services, affinities, judge);
+    const { flows, services, affinities, ending, judge } = this.pipeline;
+    this.stale = new Stale(flows, services, affinities, ending, judge);
   }
 
   get now(): number {
@@ -91,8 +91,9 @@ export class Dataplane {
 
   /** Removals come last: an address that moves from one service to another is never nobody's. */
   private *updateServices({ records, count, removed, ids, frontends }: ServiceBatch): Generator<void> {
-    const { services } = this.pipeline;
+    const { services, chooser } = this.pipeline;
     yield* services.grow(ids, frontends);
+    yield* chooser.begin();
     this.stale.begin();
     let allowed = FIRST_WORDS;
     let budget = allowed;
@@ -100,11 +101,14 @@ export class Dataplane {
       budget -= RECORD_COST;
       if (i < count) {
         budget -= recordEnd(records, at) - at;
+        yield* chooser.prepare(records, at);
         this.stale.setting(records, at);
+        chooser.change(records, at);
         at = services.put(records, at);
       } else {
         const id = removed[i - count]!;
         this.stale.removing(id);
+        chooser.remove(id);
         services.remove(id);
       }
       if (budget > 0) continue;

@@ -1,14 +1,11 @@
 import { FdbKind } from '../bridge/fdb.ts';
-import { TCP_STATE_NAMES } from '../conntrack/tcp-state.ts';
-import { UdpState } from '../conntrack/timeouts.ts';
-import { Word } from '../conntrack/tuple.ts';
 import { isPeer } from '../fabric/locations.ts';
 import { NeighborSource, NeighborState } from '../neigh/neighbors.ts';
-import { NO_SERVICE } from '../service/open.ts';
+
 import { BACKEND_WORDS } from '../service/record.ts';
 import { formatAddress, formatMac } from '../wire/address.ts';
-import { Protocol } from '../wire/ipv4.ts';
 import type { Dataplane } from './dataplane.ts';
+import { endText, flowRow, seconds } from './flow-row.ts';
 import type { AffinityRow, DumpKind, DumpRow, FdbRow, FlowRow, NeighborRow } from './messages.ts';
 
 /**
@@ -30,8 +27,6 @@ export function dumpRows(dataplane: Dataplane, what: DumpKind): Generator<DumpRo
 
 /** All rows at once. */
 export const dump = (dataplane: Dataplane, what: DumpKind): DumpRow[] => [...dumpRows(dataplane, what)];
-
-const seconds = (ms: number): number => Math.max(0, Math.round(ms / 100) / 10);
 
 function* dumpFdb({ pipeline, networks, now }: Dataplane): Generator<FdbRow> {
   const { names } = pipeline.locations;
@@ -95,51 +90,11 @@ function* dumpNeighbors({ pipeline, networks, now }: Dataplane): Generator<Neigh
   }
 }
 
-function* dumpFlows({ pipeline, now }: Dataplane): Generator<FlowRow> {
-  const { flows, services, networks } = pipeline;
-  flows.sweep(now, flows.extent); // N24: what is listed is what is counted
+function* dumpFlows(dataplane: Dataplane): Generator<FlowRow> {
+  const { flows } = dataplane.pipeline;
+  flows.sweep(dataplane.now, flows.extent); // N24: what is listed is what is counted
   for (let row = 0; row < flows.extent; row++) {
-    if (!flows.isLive(row, now)) continue;
-    const original = row * 2;
-    const scope = flows.word(original, Word.SCOPE);
-    const ports = flows.word(original, Word.PORTS);
-    const replyPorts = flows.word(original + 1, Word.PORTS);
-    const end = (id: number, high: number, low: number, port: number) => {
-      const text = formatAddress(
-        flows.word(id, high),
-        flows.word(id, high + 1),
-        flows.word(id, high + 2),
-        flows.word(id, low),
-      );
-      return text.includes(':') ? `[${text}]:${port}` : `${text}:${port}`;
-    };
-    const service = flows.service[row]!;
-    const state = flows.state[row]!;
-    yield {
-      network: networks.names[scope >>> 8]!,
-      protocol: (scope & 0xff) === Protocol.TCP ? 'tcp' : 'udp',
-      client: end(original, Word.SOURCE_HIGH, Word.SOURCE, ports >>> 16),
-      service:
-        service === NO_SERVICE
-          ? '(direct)'
-          : flows.generation[row] === services.generation[service]
-            ? services.name(service)
-            : '(removed)',
-      vip: end(original, Word.DESTINATION_HIGH, Word.DESTINATION, ports & 0xffff),
-      backend: end(original + 1, Word.SOURCE_HIGH, Word.SOURCE, replyPorts >>> 16),
-      hairpin: flows.word(original, Word.SOURCE) === flows.word(original + 1, Word.SOURCE),
-      state:
-        state === UdpState.UNREPLIED
-          ? 'unreplied'
-          : state === UdpState.REPLIED
-            ? 'replied'
-            : TCP_STATE_NAMES[state]!,
-      expires: seconds((flows.expires[row]! - now) | 0),
-      packets: flows.traffic[row * 4]!,
-      bytes: flows.traffic[row * 4 + 1]!,
-      replyPackets: flows.traffic[row * 4 + 2]!,
-      replyBytes: flows.traffic[row * 4 + 3]!,
-    };
+    if (flows.isLive(row, dataplane.now)) yield flowRow(dataplane, row);
   }
 }
 
@@ -154,7 +109,6 @@ function* dumpAffinities({ pipeline, now }: Dataplane): Generator<AffinityRow> {
       row * BACKEND_WORDS,
       (row + 1) * BACKEND_WORDS,
     );
-    const backend = formatAddress(b0!, b1!, b2!, b3!);
     yield {
       service: services.name(service),
       client: formatAddress(
@@ -163,7 +117,7 @@ function* dumpAffinities({ pipeline, now }: Dataplane): Generator<AffinityRow> {
         affinities.key(row, 4),
         affinities.key(row, 5),
       ),
-      backend: backend.includes(':') ? `[${backend}]:${port}` : `${backend}:${port}`,
+      backend: endText(b0!, b1!, b2!, b3!, port!),
       expires: seconds(left),
       hits: affinities.hits[row]!,
     };

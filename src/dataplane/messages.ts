@@ -1,6 +1,6 @@
 /** What main thread and dataplane worker say to each other. All cold: nothing here is per packet. */
 import type { ServiceBatch } from '../service/record.ts';
-import type { Op } from './config.ts';
+import type { Address, Algorithm, Op } from './config.ts';
 
 export type { ServiceBatch };
 
@@ -26,7 +26,78 @@ export type ToWorker =
       readonly services?: ServiceBatch;
     }
   | { readonly type: 'dump'; readonly id: number; readonly what: DumpKind }
+  /** Answered by one FlowAnswer as a listing. */
+  | { readonly type: 'explain'; readonly id: number; readonly question: FlowQuestion }
+  /** Answered by FateRows as a listing: what a change would mean to flows. Nothing changes. */
+  | {
+      readonly type: 'preview';
+      readonly id: number;
+      readonly services: ServiceBatch;
+      readonly removedNetworks: readonly number[];
+    }
   | { readonly type: 'stop' };
+
+/** Which flow somebody asks about. Addresses in words; a port of 0 and a protocol of 0 are not said. */
+export interface FlowQuestion {
+  /** Ids; the first is the one a new flow of the client would be in. */
+  readonly networks: readonly number[];
+  readonly protocol: number;
+  readonly client: Address;
+  readonly clientPort: number;
+  /** What the client talks to, or the endpoint it talks to there. */
+  readonly to: Address | null;
+  readonly toPort: number;
+}
+
+/** What becomes of a first packet. */
+export type Outcome = 'accept' | 'reject' | 'drop' | 'pass';
+
+/** A set of endpoints as the dataplane has it. */
+export type EndpointRow = { readonly address: string; readonly weight: number; readonly reachable: boolean };
+
+/** What the dataplane knows of a service port. */
+export interface ServicePortRow {
+  /** "default/shop:http" */
+  readonly name: string;
+  readonly protocol: string;
+  /** Number of the change that made it what it is. */
+  readonly generation: number;
+  readonly algorithm: Algorithm;
+  readonly frontend: Frontend;
+  /** The set in use. */
+  readonly set: 'cluster' | 'local';
+  readonly endpoints: readonly EndpointRow[];
+}
+
+export type Frontend = 'clusterIP' | 'externalIP' | 'loadBalancer' | 'nodePort';
+
+export interface FlowAnswer {
+  /** Living flows that fit, at most `MOST_MATCHES`. */
+  readonly flows: readonly FlowRow[];
+  /** Of the one flow, or of the first packet. */
+  readonly service: ServicePortRow | null;
+  /** When no flow fits: what would become of the first packet of one. Null when too little was said. */
+  readonly outlook: {
+    readonly outcome: Outcome;
+    /** Drop reason of a refused one. */
+    readonly reason: string | null;
+    /** "10.77.0.12:8080"; null when nobody, or by chance. */
+    readonly backend: string | null;
+    /** As in FlowRow. */
+    readonly why: string;
+  } | null;
+}
+
+export const MOST_MATCHES = 10;
+
+/** What a change means to a flow; the ones it means nothing to are not told of. */
+export type Fate = 'kept' | 'drained' | 'reset' | 'removed';
+
+export interface FateRow extends FlowRow {
+  readonly fate: Fate;
+  /** Why, for a person. */
+  readonly because: string;
+}
 
 export type DumpKind = 'fdb' | 'neighbors' | 'flows' | 'affinities';
 
@@ -53,16 +124,26 @@ export interface NeighborRow {
 
 export interface FlowRow {
   network: string;
-  protocol: 'tcp' | 'udp';
+  protocol: string;
   /** "10.77.0.11:40000" as the client sees it. */
   client: string;
+  /** "default/shop:http"; "(removed)", or "(direct)" of a flow that only had to get another source port. */
   service: string;
+  /** Number of the change after which the service was as the flow found it. */
+  generation: number;
   vip: string;
   backend: string;
-  hairpin: boolean;
+  /** Whom the backend sees instead of the client; null = the client. */
+  snat: string | null;
+  /** How the backend was chosen: "roundRobin 2/3". */
+  why: string;
   state: string;
+  /** Seconds since its first packet. */
+  age: number;
   /** Seconds until the flow expires if idle. */
   expires: number;
+  /** Seconds until the drain of its endpoint ends it; null = it is not drained. */
+  drain: number | null;
   packets: number;
   bytes: number;
   replyPackets: number;
@@ -77,7 +158,7 @@ export interface AffinityRow {
   hits: number;
 }
 
-export type DumpRow = FdbRow | NeighborRow | FlowRow | AffinityRow;
+export type DumpRow = FdbRow | NeighborRow | FlowRow | AffinityRow | FlowAnswer | FateRow;
 
 /** Things worth a log line, rate-limited by the worker to one per (kind, subject) per second. */
 export type DataplaneEvent =

@@ -8,7 +8,9 @@ import { Flows } from '../conntrack/flows.ts';
 import { Tracker } from '../conntrack/tracker.ts';
 import { Locations } from '../fabric/locations.ts';
 import { NETWORKS, Networks } from '../fabric/networks.ts';
+import { joinFamilies } from '../fastpath/families.ts';
 import { createFastPath, type FastPath } from '../fastpath/fast-path.ts';
+import { createFastPath6 } from '../fastpath/fast-path6.ts';
 import { NextHops } from '../fastpath/next-hops.ts';
 import { Paths } from '../fastpath/paths.ts';
 import { Fit } from '../gateway/fit.ts';
@@ -34,6 +36,7 @@ import { parse } from '../packet/parse.ts';
 import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
 import { Chooser } from '../service/choice/chooser.ts';
+import { Ending } from '../service/ending.ts';
 import { Fragments } from '../service/fragments.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
@@ -74,6 +77,10 @@ export class Pipeline {
   readonly affinities: Affinities;
   readonly hostRules = new HostRules();
   readonly judge: Judge;
+  readonly chooser: Chooser;
+  readonly nat: SourceNat;
+  readonly opener: Opener;
+  readonly ending: Ending;
   readonly fragments: Fragments;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
@@ -141,19 +148,22 @@ export class Pipeline {
     const { neighbors, resolver, originator, bridge } = this;
     this.arp = new ArpResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
-    this.judge = new Judge(packets, networks, locations, this.services, this.hostRules);
+    this.judge = new Judge(networks, locations, this.services, this.hostRules);
+    this.chooser = new Chooser(this.services, this.flows, seed);
     this.tracker = new Tracker(packets, this.flows);
-    const opener = new Opener(
+    this.nat = new SourceNat(networks, locations, this.flows, this.hostRules, seed);
+    this.opener = new Opener(
       packets,
       this.flows,
       this.tracker,
       this.services,
       this.affinities,
       this.judge,
-      new Chooser(this.services),
-      new SourceNat(networks, locations, this.flows, this.hostRules, seed),
+      this.chooser,
+      this.nat,
       this.originator,
     );
+    this.ending = new Ending(packets, this.flows, networks, this.originator);
     this.fragments = new Fragments(packets, this.flows, this.judge);
     const related = new Related(packets, this.flows, this.judge);
     this.translate = new Translate(
@@ -161,7 +171,8 @@ export class Pipeline {
       this.flows,
       this.tracker,
       this.judge,
-      opener,
+      this.opener,
+      this.ending,
       related,
       this.fragments,
       this.originator,
@@ -184,28 +195,29 @@ export class Pipeline {
       epochs,
       seed,
     );
-    const hops = new NextHops(
-      networks,
-      locations,
-      this.bridge,
-      this.neighbors,
-      this.resolver,
-      this.router,
-      this.fit,
-      epochs,
-      seed,
-    );
-    this.fastPath = createFastPath(
-      packets,
-      networks,
-      this.flows,
-      this.judge,
+    const { flows, judge, fit, router, runs } = this;
+    const hopsOf = () =>
+      new NextHops(networks, locations, bridge, neighbors, resolver, router, fit, epochs, seed);
+    const hops = [hopsOf(), hopsOf()] as const;
+    const { vxlanPort } = this.admit;
+    this.fastPath = joinFamilies(
+      createFastPath(packets, networks, flows, judge, paths, hops[0], epochs, vxlanPort, runs, seed),
+      createFastPath6(
+        packets,
+        networks,
+        locations,
+        flows,
+        judge,
+        paths,
+        hops[1],
+        epochs,
+        vxlanPort,
+        runs,
+        seed,
+      ),
       paths,
       hops,
       epochs,
-      this.admit.vxlanPort,
-      this.runs,
-      seed,
     );
     this.originator.setRestorer(this.translate);
   }
@@ -224,6 +236,10 @@ export class Pipeline {
 
     this.maintain(now);
     const { outbox } = this.originator;
+    const { made } = this.ending;
+    this.router.route(made, now);
+    this.forward.run(made, now);
+    made.count = 0;
     this.forward.run(outbox, now);
     outbox.count = 0;
     this.prepare(now);
@@ -280,7 +296,7 @@ export class Pipeline {
 
   /** Is there work that must not wait for the next frame? Then the next poll should not sleep. */
   get isBehind(): boolean {
-    return this.announcer.isBehind;
+    return this.announcer.isBehind || this.ending.isBehind;
   }
 
   /** To be called when networks, ports or peers changed. */
@@ -319,6 +335,7 @@ export class Pipeline {
   private maintain(now: number): void {
     this.resolver.maintain(now);
     this.announcer.maintain(now, this.members);
+    this.ending.maintain(now);
     if (((now - this.maintained) | 0) < MAINTENANCE_MS) return;
     this.maintained = now;
     this.bridge.maintain(now);

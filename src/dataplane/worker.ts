@@ -11,7 +11,9 @@ import { formatMac } from '../wire/address.ts';
 import { VXLAN_BYTES } from '../wire/vxlan.ts';
 import { Dataplane, HalfApplied } from './dataplane.ts';
 import { dumpRows } from './dump.ts';
+import { answerRows } from './explain.ts';
 import type { DataplaneEvent, DumpRow, FromWorker, ToWorker, WorkerInit } from './messages.ts';
+import { previewRows } from './preview.ts';
 
 /** Longest sleep: time-driven work and a stop request wait at most this long. */
 const SLEEP_MS = 100;
@@ -36,7 +38,7 @@ let goneSeen = 0;
 /** Transactions under way, oldest first: one at a time, a step between two turns. */
 const transactions: { id: number; steps: Generator<void> }[] = [];
 /** Listings under way, oldest first. */
-const listings: { id: number; rows: ReturnType<typeof dumpRows> }[] = [];
+const listings: { id: number; rows: Generator<DumpRow | null> }[] = [];
 
 const say = (message: FromWorker): void => port.postMessage(message);
 
@@ -45,10 +47,25 @@ function drainMessages(): boolean {
   for (let got = receiveMessageOnPort(port); got; got = receiveMessageOnPort(port)) {
     const message = got.message as ToWorker;
     if (message.type === 'stop') return false;
-    if (message.type === 'dump') listings.push({ id: message.id, rows: dumpRows(dataplane, message.what) });
-    else transactions.push({ id: message.id, steps: transaction(message) });
+    const rows = listing(message);
+    if (rows) listings.push({ id: message.id, rows });
+    else if (message.type === 'apply') transactions.push({ id: message.id, steps: transaction(message) });
   }
   return true;
+}
+
+/** What a message asks for that is no change. */
+function listing(message: ToWorker): Generator<DumpRow | null> | null {
+  switch (message.type) {
+    case 'dump':
+      return dumpRows(dataplane, message.what);
+    case 'explain':
+      return answerRows(dataplane, message.question);
+    case 'preview':
+      return previewRows(dataplane, message.services, message.removedNetworks);
+    default:
+      return null;
+  }
 }
 
 /** Devices that come, the change, devices that go. */
@@ -122,6 +139,8 @@ function list(): void {
       more = false;
       break;
     }
+    // null: nothing found so far, and it took a while.
+    if (next.value === null) break;
     slice.push(next.value);
   }
   if (!more) listings.shift();

@@ -4,6 +4,8 @@
  *   twill-demo-alpha  192.0.2.1 ══ veth, MTU 1500 ══ 192.0.2.2  twill-demo-beta
  *     blue  a1 10.77.0.11   a2 10.77.0.12                   b1 10.77.0.13
  *     red   r1 10.77.0.11                                   r2 10.77.0.13
+ *
+ * Late in the demo alpha joins blue itself, as 10.77.0.2.
  */
 import { join } from 'node:path';
 import type { Background, Daemon, Lab } from './lab.ts';
@@ -12,8 +14,11 @@ import type { Counts } from './pod.ts';
 export const PREFIX = 'twill-demo-';
 export const PODS = ['a1', 'a2', 'b1', 'r1', 'r2'] as const;
 export type Pod = (typeof PODS)[number];
+/** Where traffic may come from. */
+export type Place = Pod | 'alpha';
 
-export const ADDRESS: Readonly<Record<Pod, string>> = {
+export const ADDRESS: Readonly<Record<Place, string>> = {
+  alpha: '10.77.0.2',
   a1: '10.77.0.11',
   a2: '10.77.0.12',
   b1: '10.77.0.13',
@@ -78,10 +83,10 @@ export class Fabric {
     return join(this.lab.root, 'examples', name);
   }
 
-  /** That many connections from a pod, one after the other. */
-  async connect(pod: Pod, address: string, port: number, count: number): Promise<Counts> {
+  /** That many connections from a pod or host, one after the other. */
+  async connect(from: Place, address: string, port: number, count: number): Promise<Counts> {
     const words = [this.#program, 'connect', `http://${address}:${port}/`, String(count)];
-    return JSON.parse(await this.lab.must(PREFIX + pod, [process.execPath, ...words])) as Counts;
+    return JSON.parse(await this.lab.must(PREFIX + from, [process.execPath, ...words])) as Counts;
   }
 
   async shout(pod: Pod, text: string): Promise<void> {

@@ -1,5 +1,5 @@
 /** Real clients in a pod, and the figures they print. */
-import { ADDRESS, type Fabric, type Pod, PREFIX } from './fabric.ts';
+import { ADDRESS, type Fabric, type Place, type Pod, PREFIX } from './fabric.ts';
 import { lastLines } from './lab.ts';
 
 export interface PingOptions {
@@ -11,7 +11,7 @@ export interface PingOptions {
 /** @returns "20 of 20, 0.12 ms"; @throws Error when one is lost */
 export async function ping(
   fabric: Fabric,
-  from: Pod,
+  from: Place,
   address: string,
   options: PingOptions,
 ): Promise<string> {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments } from 'yaml';
-import { ADDRESS, type Fabric, MTU, type Pod, PREFIX, SERVER_PORT, SHOP, STICKY } from './fabric.ts';
+import { ADDRESS, type Fabric, MTU, type Place, PREFIX, SERVER_PORT, SHOP, STICKY } from './fabric.ts';
 import type { Daemon } from './lab.ts';
 import { iperf, ping } from './measure.ts';
 import type { Counts } from './pod.ts';
@@ -45,6 +45,13 @@ export const PROOFS: readonly Proof[] = [
   { claim: 'isolation: same addresses, other network', prove: isolation },
   { claim: 'twill apply, live: a2 leaves the service', prove: withoutOneBackend },
   { claim: 'twill apply, live: a2 comes back', prove: withBothBackends },
+  { claim: 'twill apply, live: host alpha joins blue', prove: join },
+  {
+    claim: 'ClusterIP from host alpha',
+    prove: (f) => roundRobin(f, 'alpha', SHOP, { a2: CONNECTIONS / 2, b1: CONNECTIONS / 2 }),
+  },
+  // beta has no way back to a pod's own address
+  { claim: 'ping a1 → outside, as host alpha', prove: (f) => ping(f, 'a1', '192.0.2.2', { count: PINGS }) },
   { claim: 'twill status on both hosts: healthy', prove: healthy },
 ];
 
@@ -85,7 +92,7 @@ async function broadcast(fabric: Fabric): Promise<string> {
 /** `expected`: connections by backend. */
 async function roundRobin(
   fabric: Fabric,
-  from: Pod,
+  from: Place,
   vip: string,
   expected: Readonly<Record<string, number>>,
 ): Promise<string> {
@@ -124,17 +131,21 @@ async function isolation(fabric: Fabric): Promise<string> {
 }
 
 async function withoutOneBackend(fabric: Fabric): Promise<string> {
-  const slice = parseAllDocuments(readFileSync(fabric.example('services.yaml'), 'utf8'))
-    .map(
-      (document) =>
-        document.toJS() as { kind?: string; metadata?: { name?: string }; endpoints?: Endpoint[] },
-    )
-    .find((document) => document.kind === 'EndpointSlice' && document.metadata?.name === 'shop-1');
-  if (!slice?.endpoints) throw new Error('examples/services.yaml has no EndpointSlice shop-1');
+  const slice = exampleOf<{ endpoints: Endpoint[] }>(fabric, 'services.yaml', 'EndpointSlice', 'shop-1');
   const endpoints = slice.endpoints.filter((endpoint) => !endpoint.addresses.includes(ADDRESS.a2));
   const file = fabric.lab.file('shop-1.json', JSON.stringify({ ...slice, endpoints }));
-  await applyEverywhere(fabric, file, 'endpointslice/shop-1 configured');
+  await apply(fabric, fabric.daemons, file, 'endpointslice/shop-1 configured');
   return roundRobin(fabric, 'a1', SHOP, { b1: CONNECTIONS });
+}
+
+/** A document of an example, as written. */
+function exampleOf<T extends object>(fabric: Fabric, file: string, kind: string, name: string): T {
+  const documents = parseAllDocuments(readFileSync(fabric.example(file), 'utf8'));
+  const found = documents
+    .map((document) => document.toJS() as T & { kind?: string; metadata?: { name?: string } })
+    .find((document) => document.kind === kind && document.metadata?.name === name);
+  if (!found) throw new Error(`examples/${file} has no ${kind} ${name}`);
+  return found;
 }
 
 interface Endpoint {
@@ -142,12 +153,35 @@ interface Endpoint {
 }
 
 async function withBothBackends(fabric: Fabric): Promise<string> {
-  await applyEverywhere(fabric, fabric.example('services.yaml'), 'endpointslice/shop-1 configured');
+  await apply(fabric, fabric.daemons, fabric.example('services.yaml'), 'endpointslice/shop-1 configured');
   return roundRobin(fabric, 'a1', SHOP, { a2: CONNECTIONS / 2, b1: CONNECTIONS / 2 });
 }
 
-async function applyEverywhere(fabric: Fabric, file: string, expected: string): Promise<void> {
-  for (const daemon of fabric.daemons) {
+/** The host gets a port of its own in the network, and the network a way out by it. */
+async function join(fabric: Fabric): Promise<string> {
+  const blue = exampleOf<{ spec: object }>(fabric, 'alpha.yaml', 'Network', 'blue');
+  const open = { ...blue, spec: { ...blue.spec, nat: { masquerade: true } } };
+  const port = {
+    apiVersion: 'twill/v1alpha1',
+    kind: 'Port',
+    metadata: { name: 'alpha' },
+    spec: { network: 'blue', addresses: [ADDRESS.alpha] },
+  };
+  const file = fabric.lab.file(
+    'host.yaml',
+    [open, port].map((document) => JSON.stringify(document)).join('\n---\n'),
+  );
+  await apply(fabric, [fabric.alpha], file, 'port/alpha created');
+  return `ping alpha → b1: ${await ping(fabric, 'alpha', ADDRESS.b1, { count: PINGS })}`;
+}
+
+async function apply(
+  fabric: Fabric,
+  daemons: readonly Daemon[],
+  file: string,
+  expected: string,
+): Promise<void> {
+  for (const daemon of daemons) {
     const { code, stdout, stderr } = await fabric.lab.twill(daemon, 'apply', '-f', file);
     if (code !== 0) throw new Error(`apply: exit ${code}: ${stderr.trim()}`);
     if (!stdout.split('\n').includes(expected)) throw new Error(`apply said: ${stdout.trim()}`);

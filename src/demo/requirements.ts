@@ -2,7 +2,12 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', ping: 'iputils-ping', iperf3: 'iperf3' };
+const PACKAGES: Readonly<Record<string, string>> = {
+  ip: 'iproute2',
+  ping: 'iputils-ping',
+  iperf3: 'iperf3',
+  nft: 'nftables',
+};
 
 /** One line each; empty when all is there. */
 export function missing(root: string): string[] {
@@ -18,7 +23,9 @@ export function missing(root: string): string[] {
 }
 
 function onPath(command: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((directory) => exists(join(directory, command)));
+  return `${process.env.PATH ?? ''}:/usr/sbin:/sbin`
+    .split(delimiter)
+    .some((directory) => exists(join(directory, command)));
 }
 
 function exists(path: string): boolean {

@@ -5,6 +5,8 @@ export const NETWORKS = 256;
 /** Is it ::ffff:a.b.c.d? */
 export const isIpv4 = (a: Address): boolean => a[0] === 0 && a[1] === 0 && a[2] === 0xffff;
 
+const NO_ADDRESS: Address = [0, 0, 0, 0];
+
 /** A word whose first `bits` are 1. */
 const maskOf = (bits: number): number => (bits === 0 ? 0 : -1 << (32 - bits));
 
@@ -38,9 +40,11 @@ export class Networks {
   readonly internal = new Uint8Array(NETWORKS);
   /** DSCP << 2, or −1 = inherit. */
   readonly tos = new Int32Array(NETWORKS);
-  /** The port that lies in the daemon's own namespace, −1 = none, and its first IPv4 address, 0 = none. */
+  /** The port that lies in the daemon's own namespace, −1 = none, and its first address of each family, 0 = none. */
   readonly hostPort = new Int32Array(NETWORKS).fill(-1);
   readonly hostAddress4 = new Int32Array(NETWORKS);
+  /** Four words each. */
+  readonly hostAddress6 = new Int32Array(NETWORKS * 4);
   /** Rows of 4 words per IPv4 subnet: address, mask, gateway, broadcast address. */
   readonly subnets4: Int32Array[] = Array.from({ length: NETWORKS }, () => new Int32Array(0));
   /** Rows of 12 words per IPv6 subnet: address 0–3, mask 0–3, gateway 0–3. */
@@ -89,12 +93,14 @@ export class Networks {
   setHostPort({ id, network, addresses }: PortConfig): void {
     this.hostPort[network] = id;
     this.hostAddress4[network] = addresses.find(isIpv4)?.[3] ?? 0;
+    this.hostAddress6.set(addresses.find((a) => !isIpv4(a)) ?? NO_ADDRESS, network * 4);
   }
 
   removeHostPort({ id, network }: PortConfig): void {
     if (this.hostPort[network] !== id) return;
     this.hostPort[network] = -1;
     this.hostAddress4[network] = 0;
+    this.hostAddress6.set(NO_ADDRESS, network * 4);
   }
 
   remove(id: number): void {

@@ -1,9 +1,8 @@
 import { BURST, Control, Gso } from '../card/layout.ts';
 import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
-import { TIMERS, UdpState } from '../conntrack/timeouts.ts';
-import { LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
-import { passNext, scaleOf, Verdict, WINDOW_WORDS, Window } from '../conntrack/windows.ts';
+import { UdpState } from '../conntrack/timeouts.ts';
+import { isTuple4, LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import type { Runs } from '../packet/runs.ts';
@@ -14,11 +13,13 @@ import { FIRST_PEER, GATEWAY } from '../telemetry/counters.ts';
 import { fold, swap16 } from '../wire/checksum.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
 import { IPV4_BYTES, Ipv4, Protocol } from '../wire/ipv4.ts';
-import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
+import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
+import type { Family } from './families.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
+import { createTracked } from './tracked.ts';
 
 /** Ethernet, IPv4 without options, UDP: the shortest frame looked at. */
 const SHORTEST = 42;
@@ -26,15 +27,13 @@ const IP = ETHERNET_BYTES;
 const L4 = IP + 20;
 /** Words as they stand on the wire, read on a little-endian machine. */
 const VXLAN_I_FLAG = 0x0008;
+const ETHERTYPE = 0x0008;
 const IPV4_NO_OPTIONS = 0x45;
 const FRAGMENT = 0xff3f0000 | 0;
 /** ~old + new of TTL − 1 in wire order. */
 const TTL_DELTA = 0xfffe;
 /** UDP ports 67 → 68, which admission judges (B25). */
 const DHCP_REPLY = 0x00430044;
-/** NOP, NOP, timestamp: the only options of a segment that say nothing of windows. */
-const TIMESTAMP = 0x0a080101;
-const TIMESTAMP_BYTES = 12;
 const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
 
 /** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
@@ -62,7 +61,7 @@ export interface FastPath {
  * the stages stay the only ones that decide, and a turn does exactly what turns without the fast path would do: one
  * over each frame of the head, one over the rest.
  *
- * Looked at: IPv4 without options or fragments, TCP and UDP, from ports and from peers over IPv4. Left to the stages:
+ * Looked at: IPv4 without options or fragments (IPv6: fast-path6.ts), TCP and UDP, from ports and from peers. Left to the stages:
  * whatever might be dropped, answered, learned or flooded, and every segment that could move a connection's state.
  *
  * A closure and not a class: there is one per thread, so the optimiser takes the columns it holds for constants.
@@ -80,34 +79,22 @@ export function createFastPath(
   vxlanPort: Uint8Array,
   runs: Runs,
   seed: number,
-): FastPath {
+): Family {
   const { view, words } = packets;
   const { memory } = packets;
   const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoType, gsoSize, tos } = memory;
-  const { remote0, remote1, remote2, remote3 } = memory;
   const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
   const { from: runFrom, to: runTo, rx: runRx, tx: runTx, size: runSize, bytes: runBytes } = runs;
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
-  /** Of flows whose source stays, the only ones looked at. */
-  const { timeouts } = flows;
+  const { advance, renew } = createTracked(packets, flows);
   const hasher = new Hasher(seed);
   /** Tuple ids found for a burst in advance, −1 = none; and how many flows the burst before had. */
   const likely = new Int32Array(BURST);
   const mixed = new Int32Array(1);
 
-  function configure(): void {
-    epochs.bumpAll();
-    paths.configure();
-  }
-
   function run(first: number, last: number, now: number): number {
-    if (epochs.wrapped) {
-      paths.clear();
-      hops.clear();
-      epochs.wrapped = false;
-    }
     const { lines, expires, state } = flows;
     const isTracking = flows.count > 0;
     // Many flows in one burst: their memory is asked for at once, not one after the other.
@@ -147,10 +134,10 @@ export function createFastPath(
         at += VXLAN_BYTES;
         size -= VXLAN_BYTES;
         key0 = words[at >> 2]!;
-        key4 = remote3[slot]!;
+        key4 = paths.outerSource(slot, dev);
         key5 = words[(at >> 2) - 1]!;
         if (words[(at >> 2) - 2]! >>> 16 !== VXLAN_I_FLAG || (key5 & 0xffff) !== 0) break; // V20, V23
-        if (remote2[slot] !== 0xffff || (remote0[slot]! | remote1[slot]!) !== 0) break;
+        if (key4 === 0) break;
         key5 |= dev;
       }
       const w = at >> 2;
@@ -158,6 +145,7 @@ export function createFastPath(
       const third = words[w + 6]!;
       const total = ((top >>> 8) & 0xff00) | (top >>> 24);
       const protocol = (third >>> 8) & 0xff;
+      if (words[w + 3]! >>> 16 !== ETHERTYPE) break;
       if ((top & 0xff) !== IPV4_NO_OPTIONS || (words[w + 5]! & FRAGMENT) !== 0) break;
       if (size < SHORTEST || total > size - IP) break;
       const ports = view.getInt32(at + L4);
@@ -246,7 +234,7 @@ export function createFastPath(
       }
       if (id >= 0) {
         if (protocol !== Protocol.TCP) renew(id >> 1, now);
-        else if (!advance(at, total, id, now)) break; // N13
+        else if (!advance(at + L4, total - IPV4_BYTES, id, now)) break; // N13
         translate(slot, at, size, id);
       }
       if (path[p + Path.TO] === GATEWAY) route(w, h);
@@ -323,7 +311,8 @@ export function createFastPath(
       lines[line + Word.PORTS] === ports &&
       lines[line + Word.SOURCE] === source &&
       lines[line + Word.DESTINATION] === destination &&
-      lines[line] === scope
+      lines[line] === scope &&
+      isTuple4(lines, line)
     );
   }
 
@@ -356,36 +345,6 @@ export function createFastPath(
       const next = update(field, deltas >>> 16);
       words[w + 10] = (word & 0xffff) | ((next === 0 ? 0xffff : next) << 16); // N41
     }
-  }
-
-  /**
-   * A segment of an established connection, which no list of candidates for eviction has (N22).
-   * @returns false when the stages must look closer: at its place, or at options that may say more of it.
-   */
-  function advance(at: number, total: number, id: number, now: number): boolean {
-    const { windows, expires } = flows;
-    const w = (at + L4) >> 2;
-    const word = words[w + 3]!;
-    const header = (word & 0xf0) >>> 2;
-    const payload = total - IPV4_BYTES - header;
-    if (payload < 0) return false;
-    if (header !== TCP_BYTES && (header !== TCP_BYTES + TIMESTAMP_BYTES || words[w + 5] !== TIMESTAMP))
-      return false;
-    const seq = view.getInt32(at + L4 + Tcp.SEQUENCE);
-    const ack = view.getInt32(at + L4 + Tcp.ACKNOWLEDGMENT);
-    const window = swap16(word >>> 16) << scaleOf(windows[id * WINDOW_WORDS + Window.OPTIONS]!);
-    const verdict = passNext(windows, id, seq, payload, ack, window);
-    if (verdict === Verdict.OUTSIDE) return false;
-    const timer = verdict === Verdict.INSIDE ? TcpState.ESTABLISHED : 2 * TIMERS + TcpState.ESTABLISHED;
-    expires[id >> 1] = (now + timeouts[timer]!) | 0;
-    return true;
-  }
-
-  /** The timer of a UDP flow. */
-  function renew(row: number, now: number): void {
-    const { expires, state } = flows;
-    const phase = state[row]!;
-    if (expires[row] !== ((now + timeouts[phase]!) | 0)) flows.refresh(row, phase, now);
   }
 
   /** New Ethernet addresses and TTL − 1 (N7, A14). The two bytes before the frame are headroom. */
@@ -457,5 +416,5 @@ export function createFastPath(
     return csumStart[slot]! - IP + header + gsoSize[slot]!;
   }
 
-  return { configure, run };
+  return { run };
 }

@@ -3,19 +3,21 @@ import { isPeer, type Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Fit } from '../gateway/fit.ts';
 import type { Router } from '../gateway/router.ts';
+import { Way } from '../gateway/router6.ts';
 import { NeighborState, type Neighbors } from '../neigh/neighbors.ts';
 import type { Resolver } from '../neigh/resolver.ts';
 import type { Epochs } from '../table/epochs.ts';
 import { Hasher } from '../table/hash.ts';
 import { GATEWAY } from '../telemetry/counters.ts';
 import { EtherType, writeEthernet } from '../wire/ethernet.ts';
+import { isLinkLocal, isMulticast6 } from '../wire/ipv6.ts';
 
-/** Words of a row: one cache line. */
-export const HOP_WORDS = 16;
+/** Words of a row: two cache lines, of which IPv4 uses one. */
+export const HOP_WORDS = 32;
 
 export const enum Hop {
   NETWORK = 0,
-  /** IPv4 destination. */
+  /** Last word of the destination. */
   ADDRESS = 1,
   EPOCH = 2,
   TO = 3,
@@ -32,15 +34,18 @@ export const enum Hop {
   SEEN = 13,
   /** 1: by the network's host port, to what is not on-link; not every packet may. */
   IS_OUT = 14,
+  /** Words 0–2 of an IPv6 destination. */
+  ADDRESS_HIGH = 16,
 }
 
 const WAYS = 4;
-/** 16384 next hops, 1 MiB. */
+/** 16384 next hops, 2 MiB of which only what is used is ever backed by memory. */
 const SETS = 1 << 12;
 
 /**
  * Next hops: how a routed packet leaves, by network and destination, remembered as long as the network's epoch stands.
- * What ages or must be verified again is asked in every millisecond. Like `Paths`, bounded sets of rows.
+ * What ages or must be verified again is asked in every millisecond. Like `Paths`, bounded sets of rows. One table holds
+ * destinations of one family.
  */
 export class NextHops {
   readonly rows = new Int32Array(SETS * WAYS * HOP_WORDS);
@@ -83,6 +88,36 @@ export class NextHops {
     return victim;
   }
 
+  /** As `find`, for an IPv6 destination. */
+  find6(network: number, w0: number, w1: number, w2: number, w3: number, now: number): number {
+    const { rows } = this;
+    const epoch = this.epochs.of[network]!;
+    const hash = this.hasher.of5(network, w0, w1, w2, w3);
+    const set = (hash & (SETS - 1)) * (WAYS * HOP_WORDS);
+    let victim = set + (hash >>> 30) * HOP_WORDS;
+    for (let way = 0, row = set; way < WAYS; way++, row += HOP_WORDS) {
+      const isValid = rows[row + Hop.EPOCH] === this.epochs.of[rows[row + Hop.NETWORK]!];
+      if (!isValid) victim = row;
+      else if (
+        rows[row + Hop.ADDRESS] === w3 &&
+        rows[row + Hop.NETWORK] === network &&
+        rows[row + Hop.ADDRESS_HIGH + 2] === w2 &&
+        rows[row + Hop.ADDRESS_HIGH + 1] === w1 &&
+        rows[row + Hop.ADDRESS_HIGH] === w0
+      ) {
+        return row;
+      }
+    }
+    rows[victim + Hop.EPOCH] = 0;
+    if (!this.derive6(victim, network, w0, w1, w2, w3)) return -1;
+    rows[victim + Hop.ADDRESS_HIGH] = w0;
+    rows[victim + Hop.ADDRESS_HIGH + 1] = w1;
+    rows[victim + Hop.ADDRESS_HIGH + 2] = w2;
+    rows[victim + Hop.EPOCH] = epoch;
+    rows[victim + Hop.SEEN] = ~now;
+    return victim;
+  }
+
   /** @returns false when the row must not be used at `now`: its station has aged (B5) or is to be verified (A13). */
   renew(row: number, now: number): boolean {
     const { rows } = this;
@@ -99,10 +134,31 @@ export class NextHops {
   }
 
   private derive(row: number, network: number, address: number): boolean {
-    const { rows, networks, locations, neighbors } = this;
+    const { rows, networks, neighbors } = this;
     const next = networks.isGateway4(network, address) ? 0 : this.router.nextHop(network, address);
-    if (next === 0) return false;
-    const neighbor = neighbors.find4(network, next);
+    if (next === 0 || !this.write(row, network, neighbors.find4(network, next), EtherType.IPV4)) return false;
+    rows[row + Hop.ADDRESS] = address;
+    rows[row + Hop.IS_OUT] = next === address ? 0 : 1;
+    return true;
+  }
+
+  private derive6(row: number, network: number, w0: number, w1: number, w2: number, w3: number): boolean {
+    const { rows, networks, neighbors } = this;
+    const { six } = this.router;
+    if (isLinkLocal(w0) || isMulticast6(w0) || networks.isGateway6(network, w0, w1, w2, w3)) return false;
+    const way = six.nextHop(network, w0, w1, w2, w3);
+    if (way === Way.NONE) return false;
+    const { hop } = six;
+    const neighbor = neighbors.find(network, hop[0]!, hop[1]!, hop[2]!, hop[3]!);
+    if (!this.write(row, network, neighbor, EtherType.IPV6)) return false;
+    rows[row + Hop.ADDRESS] = w3;
+    rows[row + Hop.IS_OUT] = way === Way.OUT ? 1 : 0;
+    return true;
+  }
+
+  /** How a packet leaves by a row of `neighbors`, if that is known. */
+  private write(row: number, network: number, neighbor: number, type: EtherType): boolean {
+    const { rows, networks, locations, neighbors } = this;
     if (neighbor < 0 || neighbors.state[neighbor] === NeighborState.INCOMPLETE) return false;
     const hi = neighbors.hi[neighbor]!;
     const lo = neighbors.lo[neighbor]!;
@@ -112,7 +168,6 @@ export class NextHops {
     const to = fdb.location[target]!;
     const isRemote = isPeer(to);
     rows[row + Hop.NETWORK] = network;
-    rows[row + Hop.ADDRESS] = address;
     rows[row + Hop.TO] = to;
     rows[row + Hop.MTU] = this.fit.limit(network, to);
     rows[row + Hop.DEVICE] = isRemote ? locations.deviceTo(to, network, networks) : locations.device[to]!;
@@ -120,11 +175,10 @@ export class NextHops {
     if (rows[row + Hop.DEVICE]! < 0 || rows[row + Hop.REMOTE]! < 0) return false;
     const srcHi = (isRemote ? networks.routerHi : networks.gatewayHi)[network]!;
     const srcLo = (isRemote ? networks.routerLo : networks.gatewayLo)[network]!;
-    writeEthernet(this.header, 2, hi, lo, srcHi, srcLo, EtherType.IPV4);
+    writeEthernet(this.header, 2, hi, lo, srcHi, srcLo, type);
     for (let i = 0; i < 4; i++) rows[row + Hop.W0 + i] = this.header.getInt32(i * 4, true);
     rows[row + Hop.NEIGHBOR_ROW] = neighbor;
     rows[row + Hop.TARGET_ROW] = target;
-    rows[row + Hop.IS_OUT] = next === address ? 0 : 1;
     return true;
   }
 }

@@ -49,12 +49,13 @@ const WAYS = 4;
 const SETS = 1 << 15;
 
 /**
- * Paths: what the tables say of an IPv4 frame by where it comes from and its MAC addresses, remembered. A row exists
+ * Paths: what the tables say of an IP frame by where it comes from and its MAC addresses, remembered. A row exists
  * only if such frames are admitted, change nothing but the stamp of their source, and have one way to go.
  *
  *   key 0   from a port: destination MAC 0–1 as on the wire, device      from a tunnel: VNI 16–23, reserved, MAC 0–1
  *       1   destination MAC 2–5        2   source MAC 0–3        3   source MAC 4–5, EtherType
- *       4   port that must use its own addresses: the IPv4 source; other ports: 0; tunnel: outer IPv4 source
+ *       4   port that must use its own addresses: the IPv4 source (the IPv6 source is asked for by itself); other
+ *           ports: 0; tunnel: `outerSource`
  *       5   port: 0; tunnel: VNI 0–15 as on the wire, device
  *
  * Valid while the epoch of its network stands; what ages is asked again in every millisecond. Sets of four rows, the
@@ -65,6 +66,10 @@ export class Paths {
   /** `Role` of each card device, and which bits of the IPv4 source belong to the key of its frames. */
   readonly roles = new Uint8Array(DEVICES);
   readonly sourceMask = new Int32Array(DEVICES);
+  /** Of underlay devices: 1 = IPv6. */
+  private readonly isOver6 = new Uint8Array(DEVICES);
+  /** The last IPv6 underlay address, and the peer that has it; 0 = none. */
+  private readonly outer = new Int32Array(5);
   /** Of ports: network << 8, as in the key of a flow. */
   readonly scope = new Int32Array(DEVICES);
   private readonly hasher: Hasher;
@@ -87,7 +92,13 @@ export class Paths {
 
   /** To be called when networks, ports or peers changed, after the epochs. */
   configure(): void {
-    const { locations, portOfDevice, vnis } = this;
+    const { locations, networks, portOfDevice, vnis } = this;
+    this.outer.fill(0);
+    this.isOver6.fill(0);
+    for (let network = 0; network < networks.names.length; network++) {
+      if (networks.names[network] !== '' && networks.underlay6[network]! >= 0)
+        this.isOver6[networks.underlay6[network]!] = 1;
+    }
     for (let device = 0; device < DEVICES; device++) {
       const port = portOfDevice[device]!;
       if (port >= 0) this.roles[device] = Role.PORT;
@@ -96,6 +107,31 @@ export class Paths {
       this.sourceMask[device] = isStrict ? -1 : 0;
       this.scope[device] = port >= 0 ? locations.network[port]! << 8 : 0;
     }
+  }
+
+  /**
+   * Where a datagram came from, as one word: its IPv4 underlay address, or the location of the peer with its IPv6 one.
+   * 0 = nobody the fast path knows.
+   */
+  outerSource(slot: number, device: number): number {
+    const { remote0, remote1, remote2, remote3 } = this.packets.memory;
+    const { outer } = this;
+    const w3 = remote3[slot]!;
+    const is4 = remote2[slot] === 0xffff && (remote0[slot]! | remote1[slot]!) === 0;
+    if (this.isOver6[device] === 0) return is4 ? w3 : 0;
+    if (
+      outer[3] !== w3 ||
+      outer[2] !== remote2[slot] ||
+      outer[1] !== remote1[slot] ||
+      outer[0] !== remote0[slot]
+    ) {
+      outer[0] = remote0[slot]!;
+      outer[1] = remote1[slot]!;
+      outer[2] = remote2[slot]!;
+      outer[3] = w3;
+      outer[4] = Math.max(0, this.peers.find(outer[0]!, outer[1]!, outer[2]!, w3));
+    }
+    return outer[4]!;
   }
 
   /**
@@ -171,17 +207,18 @@ export class Paths {
   private derive(row: number, at: number, device: number, k4: number, now: number): boolean {
     const { rows, networks, locations, bridge, packets } = this;
     const { view } = packets;
-    if (view.getUint16(at + 12) !== EtherType.IPV4) return false;
+    const type = view.getUint16(at + 12);
+    if (type !== EtherType.IPV4 && type !== EtherType.IPV6) return false;
     let from = this.portOfDevice[device]!;
     let network: number;
     if (from >= 0) {
       network = locations.network[from]!;
-      const isStrict = locations.antiSpoof[from] === AntiSpoof.STRICT;
+      const isStrict = locations.antiSpoof[from] === AntiSpoof.STRICT && type === EtherType.IPV4;
       if (isStrict && !locations.ownsAddress4(from, view.getInt32(at + 14 + Ipv4.SOURCE))) return false; // B24
     } else {
       if (view.getUint8(at - 1) !== 0) return false; // V23: counted, if not refused
       network = this.vnis.find(device, view.getInt32(at - 4) >>> 8); // V21
-      from = this.peers.find(0, 0, 0xffff, k4);
+      from = this.isOver6[device] === 1 ? k4 : this.peers.find(0, 0, 0xffff, k4);
       if (network < 0 || from < 0 || locations.remoteOf(from, network) < 0) return false; // V22
     }
     const dstHi = view.getUint16(at);

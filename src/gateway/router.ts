@@ -11,14 +11,15 @@ import { deltaHalf, updateField } from '../wire/checksum.ts';
 import { EtherType, writeMac } from '../wire/ethernet.ts';
 import { Icmp, Unreachable } from '../wire/icmp.ts';
 import { decrementTtl, Ipv4, Protocol } from '../wire/ipv4.ts';
+import { mayLeave } from './may-leave.ts';
 import { readdress } from './readdress.ts';
 import { Router6 } from './router6.ts';
 
 /**
  * The network's gateway: what is addressed to the gateway or router MAC ends here, is routed within the network's own
  * subnets (N7, N8, N11), or leaves by its host port, where the host's kernel routes on. `receive` runs before
- * translation, on packets as their senders know them; `route` after it.
- * IPv6 is router6.ts. Limits: echo requests in fragments are not answered.
+ * translation, on packets as their senders know them; `route` after it. IPv6 is router6.ts.
+ * Limits: echo requests in fragments are not answered.
  */
 export class Router {
   /** The previous packet's next hop, true within one call of `route`: a burst often has one destination. */
@@ -135,7 +136,7 @@ export class Router {
       return false;
     }
     const hop = this.nextHop(network, destination);
-    if (hop === 0 || (hop !== destination && !this.mayLeave(slot, network))) {
+    if (hop === 0 || (hop !== destination && !mayLeave(packets, networks, slot))) {
       this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.NET, 0, now);
       packets.drop(slot, Drop.NO_ROUTE);
       return false;
@@ -163,21 +164,11 @@ export class Router {
     return address === rows[subnet] || address === rows[subnet + 3] ? 0 : address;
   }
 
-  /**
-   * May it leave by the host port? What this host translated may; else not what came from there, and nothing that came
-   * through a tunnel: each host is its own pods' way out (A4).
-   */
-  private mayLeave(slot: number, network: number): boolean {
-    const { packets, networks } = this;
-    const flags = packets.flags[slot]!;
-    if ((flags & Flag.TRANSLATED) !== 0) return true;
-    return (flags & Flag.TUNNEL) === 0 && packets.source[slot] !== networks.hostPort[network];
-  }
-
   private neighborOf(slot: number): number {
-    const { view, l3, network } = this.packets;
-    const hop = this.nextHop(network[slot]!, view.getInt32(l3[slot]! + Ipv4.DESTINATION));
-    return this.neighbors.find4(network[slot]!, hop);
+    const { packets } = this;
+    const network = packets.network[slot]!;
+    const address = packets.view.getInt32(packets.l3[slot]! + Ipv4.DESTINATION);
+    return this.neighbors.find4(network, this.nextHop(network, address));
   }
 
   /** To a neighbour, one hop further (N7). */

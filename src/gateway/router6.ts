@@ -12,9 +12,18 @@ import { Icmp, Unreachable } from '../wire/icmp.ts';
 import { Icmpv6, Unreachable6 } from '../wire/icmpv6.ts';
 import { Protocol } from '../wire/ipv4.ts';
 import { copyAddress, Ipv6, isLinkLocal, isMulticast6, writeAddress } from '../wire/ipv6.ts';
+import { mayLeave } from './may-leave.ts';
 import { readdress } from './readdress.ts';
 
 const HOP_LIMIT = 64;
+
+/** How a packet goes on from the gateway. */
+export const enum Way {
+  NONE = 0,
+  ON_LINK = 1,
+  /** By the network's host port. */
+  OUT = 2,
+}
 
 /** The gateway's IPv6 half: what router.ts does, by the rules of RFC 8200 and RFC 4443. */
 export class Router6 {
@@ -22,6 +31,8 @@ export class Router6 {
   private lastNetwork = -1;
   private readonly last = new Int32Array(4);
   private lastRow = -1;
+  /** Of the last call of `nextHop`. */
+  readonly hop = new Int32Array(4);
 
   constructor(
     private readonly packets: Packets,
@@ -42,7 +53,7 @@ export class Router6 {
     const { packets, networks } = this;
     const { view } = packets;
     const ip = packets.l3[slot]!;
-    if (ip === 0) {
+    if (ip === 0 || (packets.flags[slot]! & Flag.BAD_IP) !== 0) {
       packets.drop(slot, Drop.BAD_IP_HEADER);
       return false;
     }
@@ -92,16 +103,15 @@ export class Router6 {
       packets.drop(slot, Drop.GATEWAY_UNHANDLED);
       return false;
     }
-    const isScoped = this.isScoped(ip, w0);
-    if (isScoped || !this.isOnLink(network, w0, w1, w2, w3)) {
-      const code = isScoped ? Unreachable6.BEYOND_SCOPE : Unreachable6.NO_ROUTE;
-      this.originator.six.complain(slot, Icmpv6.UNREACHABLE, code, 0, now);
-      packets.drop(slot, Drop.NO_ROUTE);
-      return false;
+    if (this.isOfOneLink(ip, w0)) return this.refuse(slot, Unreachable6.BEYOND_SCOPE, now);
+    const way = this.nextHop(network, w0, w1, w2, w3);
+    const { hop } = this;
+    if (way === Way.NONE || (way === Way.OUT && !mayLeave(packets, networks, slot))) {
+      return this.refuse(slot, Unreachable6.NO_ROUTE, now);
     }
-    const row = this.resolver.resolve(slot, w0, w1, w2, w3, now);
-    // Resolving may reuse rows, so only its own answer is remembered.
-    this.lastNetwork = row < 0 ? -1 : network;
+    const row = this.resolver.resolve(slot, hop[0]!, hop[1]!, hop[2]!, hop[3]!, now);
+    // Resolving may reuse rows, so only its own answer is remembered; who may leave depends on more than the address.
+    this.lastNetwork = row < 0 || way === Way.OUT ? -1 : network;
     last[0] = w0;
     last[1] = w1;
     last[2] = w2;
@@ -112,17 +122,26 @@ export class Router6 {
     return true;
   }
 
-  /** Row of `neighbors` for the destination of a packet, or −1. */
+  private refuse(slot: number, code: Unreachable6, now: number): boolean {
+    this.originator.six.complain(slot, Icmpv6.UNREACHABLE, code, 0, now);
+    this.packets.drop(slot, Drop.NO_ROUTE);
+    return false;
+  }
+
+  /** Row of `neighbors` for the next hop of a packet, or −1. */
   neighborOf(slot: number): number {
-    const { view, l3, network } = this.packets;
-    const to = l3[slot]! + Ipv6.DESTINATION;
-    return this.neighbors.find(
-      network[slot]!,
+    const { packets, hop } = this;
+    const { view } = packets;
+    const network = packets.network[slot]!;
+    const to = packets.l3[slot]! + Ipv6.DESTINATION;
+    const way = this.nextHop(
+      network,
       view.getInt32(to),
       view.getInt32(to + 4),
       view.getInt32(to + 8),
       view.getInt32(to + 12),
     );
+    return way === Way.NONE ? -1 : this.neighbors.find(network, hop[0]!, hop[1]!, hop[2]!, hop[3]!);
   }
 
   /** To a neighbour, one hop further (N7). */
@@ -133,18 +152,30 @@ export class Router6 {
     readdress(packets, this.networks, this.neighbors, slot, row);
   }
 
-  /** May it be a station's address? That of the subnet itself is every router's (RFC 4291 §2.6.1). */
-  isOnLink(network: number, w0: number, w1: number, w2: number, w3: number): boolean {
-    const row = this.networks.subnet6(network, w0, w1, w2, w3);
-    if (row < 0) return false;
-    const rows = this.networks.subnets6[network]!;
+  /**
+   * Puts into `hop` the next hop towards an address: itself in the network's subnets, elsewhere the host port. The
+   * address of a subnet is every router's (RFC 4291 §2.6.1).
+   */
+  nextHop(network: number, w0: number, w1: number, w2: number, w3: number): Way {
+    const { networks, hop } = this;
+    const row = networks.subnet6(network, w0, w1, w2, w3);
+    if (row < 0) {
+      for (let i = 0; i < 4; i++) hop[i] = networks.hostAddress6[network * 4 + i]!;
+      const hasHost = hop[0] !== 0 && networks.internal[network] === 0;
+      return hasHost && isRoutable(w0, w1, w2, w3) ? Way.OUT : Way.NONE;
+    }
+    hop[0] = w0;
+    hop[1] = w1;
+    hop[2] = w2;
+    hop[3] = w3;
+    const rows = networks.subnets6[network]!;
     const isSubnet = rows[row + 3] === w3 && rows[row + 2] === w2 && rows[row + 1] === w1 && rows[row] === w0;
     const hasRouterAnycast = (rows[row + 7]! & 2) === 0; // not in a /127 (RFC 6164)
-    return !isSubnet || !hasRouterAnycast;
+    return isSubnet && hasRouterAnycast ? Way.NONE : Way.ON_LINK;
   }
 
-  /** Addresses of one link, which no router takes further, and groups, which this one does not. */
-  private isScoped(ip: number, to: number): boolean {
+  /** Between link-local addresses or to a group: no router takes it further, or this one does not. */
+  private isOfOneLink(ip: number, to: number): boolean {
     return isLinkLocal(this.packets.view.getInt32(ip + Ipv6.SOURCE)) || isLinkLocal(to) || isMulticast6(to);
   }
 
@@ -174,3 +205,7 @@ export class Router6 {
     this.egress.push(slot, from);
   }
 }
+
+/** Neither unspecified, loopback nor IPv4-mapped. */
+const isRoutable = (w0: number, w1: number, w2: number, w3: number): boolean =>
+  (w0 | w1) !== 0 || (w2 !== 0xffff && (w2 !== 0 || w3 >>> 1 !== 0));

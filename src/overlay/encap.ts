@@ -6,7 +6,7 @@ import { Hasher } from '../table/hash.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
-import { IPV6_BYTES, Ipv6, trafficClass } from '../wire/ipv6.ts';
+import { Ipv6, trafficClass } from '../wire/ipv6.ts';
 import { VXLAN_BYTES, writeVxlan } from '../wire/vxlan.ts';
 
 /** Frames towards peers: the VXLAN header goes into the headroom, once however many peers get a copy. */
@@ -88,8 +88,19 @@ export class Encap {
         ports,
       );
     }
-    let hash = 0;
-    for (let i: number = Ipv6.SOURCE; i < IPV6_BYTES; i += 4) hash = hasher.of2(hash, view.getInt32(ip + i));
-    return hasher.of4(hash, protocol, ports, type);
+    const source = ip + Ipv6.SOURCE;
+    const destination = ip + Ipv6.DESTINATION;
+    return hasher.of10(
+      protocol,
+      ports,
+      view.getInt32(source),
+      view.getInt32(source + 4),
+      view.getInt32(source + 8),
+      view.getInt32(source + 12),
+      view.getInt32(destination),
+      view.getInt32(destination + 4),
+      view.getInt32(destination + 8),
+      view.getInt32(destination + 12),
+    );
   }
 }

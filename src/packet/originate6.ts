@@ -149,7 +149,7 @@ export class Originator6 {
     const w2 = view.getInt32(ip + Ipv6.SOURCE + 8);
     const w3 = view.getInt32(ip + Ipv6.SOURCE + 12);
     const rows = networks.subnets6[network]!;
-    const row = isLinkLocal(w0) && rows.length > 0 ? 0 : networks.subnet6(network, w0, w1, w2, w3);
+    const row = this.subnetOf(slot, network, w0, w1, w2, w3);
     if (row < 0) return;
     if (!this.budget.take(network, w0, w1, w2, w3, !isTooBig, now)) return;
     const quoted = Math.min(view.getUint16(ip + Ipv6.PAYLOAD_LENGTH) + IPV6_BYTES, this.quoteBytes(slot, ip));
@@ -192,6 +192,19 @@ export class Originator6 {
     const sum = pseudoSum6(view, at, Protocol.TCP, TCP_BYTES) + sumBytes(view, out, TCP_BYTES);
     view.setUint16(out + Tcp.CHECKSUM, ~fold(sum) & 0xffff);
     this.frames.send(made, packets.source[slot]!);
+  }
+
+  /**
+   * The subnet whose gateway speaks to a source. What the host routes here may come from anywhere; a pod speaks from
+   * the network's subnets, or from the link.
+   */
+  private subnetOf(slot: number, network: number, w0: number, w1: number, w2: number, w3: number): number {
+    const { networks, packets } = this;
+    if (isLinkLocal(w0)) return networks.subnets6[network]!.length > 0 ? 0 : -1;
+    if (packets.source[slot] !== networks.hostPort[network]) return networks.subnet6(network, w0, w1, w2, w3);
+    const { hostAddress6: host } = networks;
+    const at = network * 4;
+    return networks.subnet6(network, host[at]!, host[at + 1]!, host[at + 2]!, host[at + 3]!);
   }
 
   /** N9: no errors about errors, later fragments, sources that are nobody, or, but for their size, multicasts. */

@@ -12,7 +12,7 @@ export const enum Flag {
   ROUTED = 4,
   /** IP fragment, first or later; no atomic one. */
   FRAGMENT = 8,
-  /** Says IP but its header does not hold together; may be bridged, never routed or translated (B21). */
+  /** Says IP but its header does not hold together, or its addresses may not be; bridged, never routed or translated (B21). */
   BAD_IP = 16,
   /** 802.1Q or 802.1ad tagged: the tag is payload, nothing behind it is looked at (B23). */
   TAGGED = 32,

@@ -46,6 +46,10 @@ export const isNeighborDiscovery = (packets: Packets, slot: number): boolean =>
 
 const chain = new Chain();
 
+/** ::ffff:a.b.c.d, which no packet may carry. */
+const isMapped = (view: DataView, at: number): boolean =>
+  view.getInt32(at + 8) === 0xffff && (view.getInt32(at) | view.getInt32(at + 4)) === 0;
+
 /** Fills the columns of one frame of at least 14 bytes. Bits already in `flags` stay. */
 export function parseFrame(packets: Packets, slot: number): void {
   const { view } = packets;
@@ -103,6 +107,10 @@ function parseIpv6(packets: Packets, slot: number, ip: number): void {
     return;
   }
   packets.l3[slot] = ip;
+  if (isMapped(view, ip + Ipv6.SOURCE) || isMapped(view, ip + Ipv6.DESTINATION)) {
+    packets.flags[slot]! |= Flag.BAD_IP; // in our tables it would be an IPv4 address (RFC 4942 §2.2)
+    return;
+  }
   const end = ip + IPV6_BYTES + payload;
   const next = view.getUint8(ip + Ipv6.NEXT_HEADER);
   packets.protocol[slot] = next;

@@ -87,7 +87,9 @@ export class Fragments {
     readAddresses(packets, slot, key);
     if (this.flows.pairs.has(packets.network[slot]!, key)) return true;
     const flags = packets.flags[slot]! & (Flag.TO_GATEWAY | Flag.TUNNEL);
-    return flags === Flag.TO_GATEWAY && this.judge.mayServe(key);
+    if (flags !== Flag.TO_GATEWAY) return false;
+    const high = Word.DESTINATION_HIGH;
+    return this.judge.isConcerned(key[high]!, key[high + 1]!, key[high + 2]!, key[Word.DESTINATION]!);
   }
 
   /**

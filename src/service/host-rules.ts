@@ -9,8 +9,6 @@ const wordsOf = (prefixes: readonly CidrConfig[] | undefined): Int32Array<ArrayB
 
 /** What the Host resource says about services. Lists are short and searched from the front. */
 export class HostRules {
-  /** Addresses where node ports answer, 4 words each. */
-  nodes = new Int32Array(0);
   masqueradeAll = false;
   /** Are addresses of services that none has silent (S15)? */
   isClosed = false;
@@ -18,6 +16,8 @@ export class HostRules {
   firstPort: number = NAT_PORTS[0];
   lastPort: number = NAT_PORTS[1];
   isRandom = true;
+  /** Addresses where node ports answer, 4 words each. */
+  private nodes = new Int32Array(0);
   private services = new Int32Array(0);
   private clusters = new Int32Array(0);
   /** Are pods known by their addresses, or only by their ports? */

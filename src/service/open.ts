@@ -22,6 +22,10 @@ import { ALGORITHM_SHIFT, How, packWhy } from './why.ts';
 export const PASS = -1;
 export const DROPPED = -2;
 
+/** What `choose` answers when there is no endpoint that takes new flows, or none in the client's network. */
+export const NOBODY = -1;
+export const UNREACHABLE = -2;
+
 /** `service` of a flow that is no service's. */
 export const NO_SERVICE = -1;
 
@@ -31,6 +35,9 @@ export const NO_SERVICE = -1;
  */
 export class Opener {
   private readonly scratch = new Int32Array(TUPLE_WORDS);
+  /** Of the last choice: `How` bits, and whether the client's affinity made it. */
+  how = 0;
+  private hasAffinity = false;
 
   constructor(
     private readonly packets: Packets,
@@ -50,7 +57,7 @@ export class Opener {
     const flags = packets.flags[slot]!;
     if ((flags & Flag.TUNNEL) !== 0) return PASS; // N1: a service is the client's host's business
     if ((flags & Flag.TO_GATEWAY) === 0) return this.passDirect(slot, tuple, now);
-    switch (judge.judge(slot, tuple)) {
+    switch (judge.judge(packets.source[slot]!, tuple)) {
       case Verdict.PASS:
         return this.passDirect(slot, tuple, now);
       case Verdict.REJECT:
@@ -96,28 +103,42 @@ export class Opener {
   /** A flow to an endpoint of the service that `judge` found. */
   private create(slot: number, tuple: Int32Array, now: number): number {
     const { packets, services, affinities, chooser, nat, flows } = this;
-    const { service, set, kind, isMasked } = this.judge;
-    const affine = affineEndpoint(services, affinities, service, set, tuple, now);
-    const picked = affine >= 0 ? affine : chooser.pick(service, set, tuple);
-    if (picked < 0) return this.reject(slot, Drop.NO_ENDPOINT, now);
-    const index = this.reachable(service, set, tuple[Word.SCOPE]! >>> 8, picked);
-    if (index < 0) return this.refuse(slot, Unreachable.NET, Drop.NO_ROUTE, now);
+    const { service, set, isMasked } = this.judge;
+    const index = this.choose(tuple, now);
+    if (index === NOBODY) return this.reject(slot, Drop.NO_ENDPOINT, now);
+    if (index === UNREACHABLE) return this.refuse(slot, Unreachable.NET, Drop.NO_ROUTE, now);
     const words = services.words(service);
     const endpoint = services.first(service, set) + index * BACKEND_WORDS;
     if (!nat.fit(tuple, packets.source[slot]!, words, endpoint, isMasked, now))
       return this.refuse(slot, Unreachable.PROHIBITED, Drop.FLOW_CLASH, now); // N28
     const row = this.add(slot, tuple, service, now);
     if (row < 0) return DROPPED;
-    const algorithm = (services.flags[service]! >>> ServiceFlag.ALGORITHM_SHIFT) & 3;
-    flows.how[row] =
-      kind |
-      (set === EndpointSet.LOCAL ? How.LOCAL_SET : 0) |
-      (affine === index ? How.AFFINITY : 0) |
-      (algorithm << ALGORITHM_SHIFT);
+    flows.how[row] = this.how;
     flows.why[row] = packWhy(index, services.size(service, set));
-    if (affine < 0) chooser.opened(service, set, index);
+    if (!this.hasAffinity) chooser.opened(service, set, index);
+    chooser.began(row);
     if (services.affinity[service] !== 0) affinities.remember(tuple, service, words, endpoint, index, now);
     return row;
+  }
+
+  /**
+   * The endpoint for a new flow that `judge` accepted; how it was found is in `how`. Nothing is remembered.
+   * @returns its index in the set, NOBODY or UNREACHABLE
+   */
+  choose(tuple: Int32Array, now: number): number {
+    const { services, affinities, chooser } = this;
+    const { service, set, kind } = this.judge;
+    const affine = affineEndpoint(services, affinities, service, set, tuple, now);
+    this.hasAffinity = affine >= 0;
+    const picked = affine >= 0 ? affine : chooser.pick(service, set, tuple);
+    const index = picked < 0 ? NOBODY : this.reachable(service, set, tuple[Word.SCOPE]! >>> 8, picked);
+    const algorithm = (services.flags[service]! >>> ServiceFlag.ALGORITHM_SHIFT) & 3;
+    this.how =
+      kind |
+      (set === EndpointSet.LOCAL ? How.LOCAL_SET : 0) |
+      (index >= 0 && affine === index ? How.AFFINITY : 0) |
+      (algorithm << ALGORITHM_SHIFT);
+    return index;
   }
 
   /**
@@ -149,7 +170,7 @@ export class Opener {
     return row;
   }
 
-  /** From the endpoint at `picked` on, the first one that can be reached. @returns its index, −1 = none. */
+  /** From the endpoint at `picked` on, the first one that can be reached. @returns its index, or UNREACHABLE. */
   private reachable(service: number, set: EndpointSet, network: number, picked: number): number {
     const { services, nat } = this;
     const words = services.words(service);
@@ -160,7 +181,7 @@ export class Opener {
       if (words[at + 4]! >>> 16 !== 0 && nat.isReachable(network, words, at)) return index;
       index = index + 1 === size ? 0 : index + 1;
     }
-    return -1;
+    return UNREACHABLE;
   }
 
   private isSyn(slot: number): boolean {

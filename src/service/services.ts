@@ -31,7 +31,7 @@ export const enum EndpointSet {
  * Service ports, found by `frontends` or `nodePorts`. The cost of a lookup does not grow with the number of services,
  * frontends or endpoints (S25).
  *
- *   id    port: protocol << 16 | node port · flags: ServiceFlag · affinity, drain (ms) · next (round robin) · generation
+ *   id    port: protocol << 16 | node port · flags: ServiceFlag · affinity, drain (ms) · generation
  *         chain: its rows of `frontends`, −1 = none · cluster, local, ranges, others: sizes of its lists, see `record.ts`
  *         run: where in `segments` they lie:   cluster × 5 · local × 5 · ranges × 5 · others × 4 · name
  *
@@ -46,7 +46,6 @@ export class Services {
   flags = int32(FIRST_CAPACITY);
   affinity = int32(FIRST_CAPACITY);
   drain = int32(FIRST_CAPACITY);
-  next = int32(FIRST_CAPACITY);
   generation = int32(FIRST_CAPACITY);
   /** ANY_SOURCE or a size. */
   ranges = int32(FIRST_CAPACITY);
@@ -93,9 +92,6 @@ export class Services {
     this.ranges[id] = records[at + Field.RANGES]!;
     this.others[id] = records[at + Field.OTHERS]!;
     this.nameBytes[id] = records[at + Field.NAME_BYTES]!;
-    // S24: the index survives a change of endpoints, modulo their number.
-    const most = Math.max(this.cluster[id]!, this.local[id]!);
-    this.next[id] = most === 0 ? 0 : this.next[id]! % most;
 
     const protocol = this.protocol(id);
     const first = frontendsAt(at);
@@ -127,7 +123,6 @@ export class Services {
     this.local[id] = 0;
     this.others[id] = NONE_SERVES;
     this.nameBytes[id] = 0;
-    this.next[id] = 0;
     this.generation[id]!++;
     this.count--;
   }
@@ -200,6 +195,12 @@ export class Services {
     return false;
   }
 
+  /** Is this no endpoint any more, not even one that serves and takes no new flows (S30)? */
+  hasLost(id: number, w0: number, w1: number, w2: number, w3: number, port: number): boolean {
+    if (this.others[id] === NONE_SERVES) return !this.hasEndpoint(id, w0, w1, w2, w3, port);
+    return !this.serves(id, w0, w1, w2, w3, port);
+  }
+
   /** Does either set have this endpoint? */
   hasEndpoint(id: number, w0: number, w1: number, w2: number, w3: number, port: number): boolean {
     const words = this.words(id);
@@ -220,7 +221,6 @@ export class Services {
     while (capacity < needed) capacity *= 2;
     if (capacity === this.capacity) return;
     const column = () => int32(capacity);
-    const next = column();
     const used = uint8(capacity);
     const columns = {
       flags: column(),
@@ -241,8 +241,7 @@ export class Services {
       for (const name of names) columns[name].set(this[name].subarray(id, id + IDS_PER_STEP), id);
       used.set(this.used.subarray(id, id + IDS_PER_STEP), id);
     }
-    next.set(this.next); // last: packets move it
-    Object.assign(this, columns, { next, used, capacity });
+    Object.assign(this, columns, { used, capacity });
   }
 
   /** Gives back what belongs to the old state of an id. */

@@ -195,7 +195,7 @@ export class SourceNat {
     reply[Word.DESTINATION] = words[at + 3]!;
   }
 
-  private subnetOf(network: number, w0: number, w1: number, w2: number, w3: number): number {
+  subnetOf(network: number, w0: number, w1: number, w2: number, w3: number): number {
     const { networks } = this;
     return isMapped(w0, w1, w2) ? networks.subnet4(network, w3) : networks.subnet6(network, w0, w1, w2, w3);
   }

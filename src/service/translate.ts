@@ -11,6 +11,7 @@ import { EtherType } from '../wire/ethernet.ts';
 import { Icmp } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
+import type { Ending } from './ending.ts';
 import type { Fragments } from './fragments.ts';
 import { NO_SERVICE, type Opener, PASS } from './open.ts';
 import { DROPPED, type Related, UNRELATED } from './related.ts';
@@ -44,6 +45,7 @@ export class Translate implements Restorer {
     private readonly tracker: Tracker,
     private readonly judge: Judge,
     private readonly opener: Opener,
+    private readonly ending: Ending,
     private readonly related: Related,
     private readonly fragments: Fragments,
     private readonly originator: Originator,
@@ -110,6 +112,7 @@ export class Translate implements Restorer {
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
+    if (this.ending.refuse(slot, row, direction, now)) return false;
     const verdict = this.tracker.step(slot, row, direction, beyond, now);
     if (verdict === INVALID || verdict === OUT_OF_WINDOW) {
       packets.drop(slot, verdict === INVALID ? Drop.FLOW_INVALID : Drop.OUT_OF_WINDOW);

@@ -1,7 +1,6 @@
 import { Word } from '../conntrack/tuple.ts';
 import type { Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
-import type { Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import type { HostRules } from './host-rules.ts';
 import { isInPrefixes } from './prefixes.ts';
@@ -46,7 +45,6 @@ export class Judge {
   reason = Drop.NONE;
 
   constructor(
-    private readonly packets: Packets,
     private readonly networks: Networks,
     private readonly locations: Locations,
     private readonly services: Services,
@@ -58,15 +56,18 @@ export class Judge {
     return this.services.count === 0 && !this.rules.isClosed;
   }
 
-  /** @param tuple of a packet addressed to the gateway */
-  judge(slot: number, tuple: Int32Array): Verdict {
+  /**
+   * @param from location it came from
+   * @param tuple of a packet addressed to the gateway
+   */
+  judge(from: number, tuple: Int32Array): Verdict {
     const { services, rules } = this;
     if (!this.find(tuple)) return this.judgeAddress(tuple);
     const { service, kind } = this;
     if (kind === FrontendKind.LOAD_BALANCER && !this.mayUse(tuple)) return this.drop(Drop.SOURCE_RANGE);
     const flags = services.flags[service]!;
     if ((flags & ServiceFlag.USABLE) === 0) return this.reject(Drop.NO_ENDPOINT);
-    const sender = this.senderOf(slot, tuple);
+    const sender = this.senderOf(from, tuple);
     if (kind === FrontendKind.CLUSTER_IP) {
       this.set = (flags & ServiceFlag.INTERNAL_LOCAL) !== 0 ? EndpointSet.LOCAL : EndpointSet.CLUSTER;
       this.isMasked = sender === Sender.OUTSIDE || rules.masqueradeAll;
@@ -79,9 +80,13 @@ export class Judge {
     return this.set === EndpointSet.LOCAL ? this.drop(Drop.NO_LOCAL_ENDPOINT) : this.reject(Drop.NO_ENDPOINT);
   }
 
-  /** S17: the service port a packet's destination names, by frontend, then by node port. @returns whether there is one. */
+  /**
+   * S17: the service port a packet's destination names, by frontend, then by node port. Node ports answer at the
+   * addresses of the node, and at the gateway's, where the host's kernel delivers what is for them.
+   * @returns whether there is one
+   */
   find(tuple: Int32Array): boolean {
-    const { services, rules } = this;
+    const { networks, services, rules } = this;
     const high = Word.DESTINATION_HIGH;
     const w0 = tuple[high]!;
     const w1 = tuple[high + 1]!;
@@ -95,9 +100,14 @@ export class Judge {
       this.kind = services.frontends.kind[row]!;
       return true;
     }
-    const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
-    this.service = rules.isNode(w0, w1, w2, w3) ? services.nodePorts.find(!is4, protocol, port) : -1;
     this.kind = NODE_PORT;
+    this.service = -1;
+    if (services.nodePorts.count === 0) return false;
+    const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
+    const network = tuple[Word.SCOPE]! >>> 8;
+    const isGateway = is4 ? networks.isGateway4(network, w3) : networks.isGateway6(network, w0, w1, w2, w3);
+    if (isGateway || rules.isNode(w0, w1, w2, w3))
+      this.service = services.nodePorts.find(!is4, protocol, port);
     return this.service >= 0;
   }
 
@@ -112,22 +122,18 @@ export class Judge {
     );
   }
 
-  /** May a service answer for the destination, at one port or another? */
-  mayServe(tuple: Int32Array): boolean {
-    const high = Word.DESTINATION_HIGH;
-    return (
-      this.isServed(tuple) ||
-      this.rules.isNode(tuple[high]!, tuple[high + 1]!, tuple[high + 2]!, tuple[Word.DESTINATION]!)
-    );
+  /** As `isConcerned`, for an IPv4 address. */
+  isConcerned4(address: number): boolean {
+    return this.isConcerned(0, 0, 0xffff, address);
   }
 
-  /** May a packet to an IPv4 address that is routed be for a service? */
-  isConcerned4(address: number): boolean {
-    const { rules } = this;
+  /** May a packet to an address that is routed be for a service? */
+  isConcerned(w0: number, w1: number, w2: number, w3: number): boolean {
+    const { rules, services } = this;
     return (
-      this.services.frontends.has(0, 0, 0xffff, address) ||
-      rules.isNode(0, 0, 0xffff, address) ||
-      rules.isReserved(0, 0, 0xffff, address)
+      services.frontends.has(w0, w1, w2, w3) ||
+      rules.isNode(w0, w1, w2, w3) ||
+      rules.isReserved(w0, w1, w2, w3)
     );
   }
 
@@ -144,42 +150,33 @@ export class Judge {
     return this.drop(Drop.UNALLOCATED_VIP);
   }
 
-  /** loadBalancerSourceRanges; an address of this node in them stands for the node, which appears as the VIP (S18). */
+  /** loadBalancerSourceRanges; the control plane adds the balancer's own addresses where S18 wants it. */
   private mayUse(tuple: Int32Array): boolean {
-    const { services, service, rules } = this;
+    const { services, service } = this;
     const count = services.ranges[service]!;
     if (count === ANY_SOURCE) return true;
-    const words = services.words(service);
-    const at = services.rangesAt(service);
     const high = Word.SOURCE_HIGH;
-    const w0 = tuple[high]!;
-    const w1 = tuple[high + 1]!;
-    const w2 = tuple[high + 2]!;
-    const w3 = tuple[Word.SOURCE]!;
-    if (isInPrefixes(words, at, count, w0, w1, w2, w3)) return true;
-    const isVip =
-      w3 === tuple[Word.DESTINATION] &&
-      w2 === tuple[Word.DESTINATION_HIGH + 2] &&
-      w1 === tuple[Word.DESTINATION_HIGH + 1] &&
-      w0 === tuple[Word.DESTINATION_HIGH];
-    const { nodes } = rules;
-    for (let i = 0; isVip && i < nodes.length; i += 4) {
-      if (isInPrefixes(words, at, count, nodes[i]!, nodes[i + 1]!, nodes[i + 2]!, nodes[i + 3]!)) return true;
-    }
-    return false;
+    return isInPrefixes(
+      services.words(service),
+      services.rangesAt(service),
+      count,
+      tuple[high]!,
+      tuple[high + 1]!,
+      tuple[high + 2]!,
+      tuple[Word.SOURCE]!,
+    );
   }
 
-  private senderOf(slot: number, tuple: Int32Array): Sender {
-    const { packets, networks, locations, rules } = this;
-    const port = packets.source[slot]!;
-    if (port !== networks.hostPort[packets.network[slot]!]) return Sender.POD;
+  private senderOf(from: number, tuple: Int32Array): Sender {
+    const { networks, locations, rules } = this;
+    if (from !== networks.hostPort[tuple[Word.SCOPE]! >>> 8]) return Sender.POD;
     const high = Word.SOURCE_HIGH;
     const w0 = tuple[high]!;
     const w1 = tuple[high + 1]!;
     const w2 = tuple[high + 2]!;
     const w3 = tuple[Word.SOURCE]!;
     const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
-    const isOwn = is4 ? locations.ownsAddress4(port, w3) : locations.ownsAddress6(port, w0, w1, w2, w3);
+    const isOwn = is4 ? locations.ownsAddress4(from, w3) : locations.ownsAddress6(from, w0, w1, w2, w3);
     if (isOwn || rules.isNode(w0, w1, w2, w3)) return Sender.HOST;
     return rules.isPod(w0, w1, w2, w3) ? Sender.POD : Sender.OUTSIDE;
   }

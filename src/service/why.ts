@@ -1,3 +1,5 @@
+import { ALGORITHMS } from './record.ts';
+
 /**
  * How a flow came by its endpoint, as two columns of the flow table.
  *
@@ -18,3 +20,11 @@ const MOST = 0xffff;
 
 export const packWhy = (index: number, candidates: number): number =>
   (Math.min(index, MOST) << 16) | Math.min(candidates, MOST);
+
+/** "roundRobin 2/3": the second of three; "affinity 1/3 local"; "port taken" of a flow that is no service's. For listings. */
+export function describeWhy(how: number, why: number): string {
+  if ((how & How.DIRECT) !== 0) return 'port taken';
+  const by = (how & How.AFFINITY) !== 0 ? 'affinity' : ALGORITHMS[(how >>> ALGORITHM_SHIFT) & 3]!;
+  const set = (how & How.LOCAL_SET) !== 0 ? ' local' : '';
+  return `${by} ${(why >>> 16) + 1}/${why & MOST}${set}`;
+}

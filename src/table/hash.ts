@@ -50,6 +50,22 @@ export class Hasher {
     return finish((this.sum3(a, b, c) + scale(d, this.m3) + scale(e, this.m4) + scale(f, this.m5)) | 0);
   }
 
+  /** Ten words: protocol, ports, and two addresses of four. What has the same in both halves does not cancel out. */
+  of10(
+    protocol: number,
+    ports: number,
+    s0: number,
+    s1: number,
+    s2: number,
+    s3: number,
+    d0: number,
+    d1: number,
+    d2: number,
+    d3: number,
+  ): number {
+    return this.of6(protocol, ports, s2, s3, d2, d3) ^ this.of4(s0, s1, d0, d1);
+  }
+
   private sum3(a: number, b: number, c: number): number {
     return (scale(a, this.m0) + scale(b, this.m1) + scale(c, this.m2)) | 0;
   }

@@ -119,15 +119,20 @@ export function parseInterface(text: string): ParsedAddress & { readonly prefix:
   return { ...parsed, prefix: Number(length) };
 }
 
-/** A network "10.77.0.0/24". @throws AddressError, also when host bits are set. */
-export function parseCidr(text: string): Cidr {
+/** The network an address with prefix length lies in. @throws AddressError */
+export function networkOf(text: string): Cidr {
   const { family, words, prefix } = parseInterface(text);
   const network = maskWords(words, mappedPrefix(family, prefix));
-  const canonical = `${formatWords(network)}/${prefix}`;
-  if (!sameWords(network, words)) {
-    throw new AddressError(`${quote(text)} has host bits set; the network is ${canonical}`);
+  return { family, words: network, prefix, text: `${formatWords(network)}/${prefix}` };
+}
+
+/** A network "10.77.0.0/24". @throws AddressError, also when host bits are set. */
+export function parseCidr(text: string): Cidr {
+  const network = networkOf(text);
+  if (!sameWords(network.words, parseInterface(text).words)) {
+    throw new AddressError(`${quote(text)} has host bits set; the network is ${network.text}`);
   }
-  return { family, words, prefix, text: canonical };
+  return network;
 }
 
 /** Six hexadecimal bytes separated by : or -. @throws AddressError */

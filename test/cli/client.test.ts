@@ -274,6 +274,8 @@ describe('status', () => {
       rxBitRate: 9.876e9,
       txBitRate: 1,
     })),
+    hostPorts: [{ interface: 'tw-blue', network: 'blue', addresses: ['10.77.0.2'], masquerade: true }],
+    hostRoutes: 2,
     peers: [{ name: 'beta', reachable: 'yes', rtt: 0.12, rxRate: 0, txRate: 0 }],
     drops: [{ reason: 'NO_ENDPOINT', count: 12, rate: 0.5 }],
   };
@@ -288,6 +290,7 @@ describe('status', () => {
     expect(lines[0]).toBe('✔ healthy  host alpha, up 3m, twill 0.1.0, pid 42');
     expect(stdout).toContain('… and 22 more: twill get ports');
     expect(stdout).toContain('NO_ENDPOINT');
+    expect(lines).toContain('the host in blue: tw-blue 10.77.0.2, masqueraded, routes to services: 2');
     // what needs attention first
     expect(lines.find((line) => line.startsWith('a-port'))).toContain('gone');
   });

@@ -8,6 +8,7 @@ const COMMANDS = [
   'apply',
   'delete',
   'get',
+  'explain',
   'status',
   'attach',
   'detach',
@@ -15,7 +16,7 @@ const COMMANDS = [
   'bench',
   'version',
 ];
-const CLIENT_VERBS = ['apply', 'delete', 'get', 'status', 'attach', 'detach'];
+const CLIENT_VERBS = ['apply', 'delete', 'get', 'explain', 'status', 'attach', 'detach'];
 
 describe('help', () => {
   it('names every command, on standard output, with exit code 0', async () => {

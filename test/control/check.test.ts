@@ -374,7 +374,8 @@ describe('services', () => {
 
   it('S8: unusable endpoint addresses are refused one by one', () => {
     const addresses = ['10.0.0.1', '127.0.0.1', '169.254.0.1', '224.0.0.1', '0.0.0.0', 'fd00::1', 'web'];
-    expect(check(slice('x', 's', { endpoints: addresses.map((a) => ({ addresses: [a] })) }))).toEqual({
+    const endpoints = addresses.map((a) => ({ addresses: [a] }));
+    expect(check(service('s', { clusterIP: '10.96.0.1' }), slice('x', 's', { endpoints }))).toEqual({
       errors: [],
       warnings: [
         'endpoints[1].addresses[0]: "127.0.0.1" is not usable as an endpoint (loopback address); this endpoint is skipped',
@@ -388,7 +389,12 @@ describe('services', () => {
   });
 
   it('S5: a slice port without name is skipped, with a warning', () => {
-    expect(check(slice('x', 's', { ports: [{ port: 80 }, { name: 'a' }] })).warnings).toEqual([
+    expect(
+      check(
+        service('s', { clusterIP: '10.96.0.1' }),
+        slice('x', 's', { ports: [{ port: 80 }, { name: 'a' }] }),
+      ).warnings,
+    ).toEqual([
       'ports[0]: a port without name is skipped; write name: "" for a Service port without name',
       'ports[1]: a port without number is skipped; add port',
     ]);

@@ -3,6 +3,7 @@ import { checkSet } from '../../src/control/check.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { ServiceBook } from '../../src/control/services.ts';
+import { NOWHERE } from '../../src/control/surroundings.ts';
 import type { Facts, Resource } from '../../src/control/types.ts';
 import type { Address, BackendConfig, ServiceConfig } from '../../src/dataplane/config.ts';
 import {
@@ -94,6 +95,9 @@ export function servicesIn({ records, count }: ServiceBatch): ServiceConfig[] {
 
 const KINDS = ['clusterIP', 'externalIP', 'loadBalancer'] as const;
 
+/** A record without frontends has no address to speak of. */
+const NO_VIP = { vip: [0, 0, 0, 0] as const, port: 0 };
+
 function serviceAt(records: Int32Array, at: number): ServiceConfig {
   const field = (name: Field) => records[at + name]!;
   const list = <T>(from: number, count: number, words: number, item: (at: number) => T): T[] =>
@@ -127,8 +131,7 @@ function serviceAt(records: Int32Array, at: number): ServiceConfig {
   return {
     id: field(Field.ID),
     name: name.toString(),
-    vip: address(vip),
-    port: low(vip),
+    ...(frontends.length > 0 ? { vip: address(vip), port: low(vip) } : NO_VIP),
     ...(!isPlainVip && { frontends }),
     ...((field(Field.PORT) & 0xffff) !== 0 && { nodePort: field(Field.PORT) & 0xffff }),
     protocol: field(Field.PORT) >>> 16,
@@ -151,7 +154,7 @@ export const servicesOf = (...documents: readonly object[]): ServiceConfig[] =>
   servicesIn(
     new ServiceBook().stage(
       resources(...documents).map((after) => ({ before: undefined, after })),
-      [],
+      NOWHERE,
       false,
     ).batch,
   );

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import type { Kind, ResourceOf } from '../../src/control/types.ts';
+import { parseAddress } from '../../src/wire/address.ts';
 import { blue, judge, peer, port, resources, service, slice } from './fixture.ts';
 
 const head = (kind: string) => `apiVersion: twill/v1alpha1\nkind: ${kind}\nmetadata: {name: x}\nspec:\n`;
@@ -162,7 +163,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'no kind',
     'apiVersion: v1',
-    'f:1:1: kind: missing; one of Host, Network, Peer, Port, Service, EndpointSlice',
+    'f:1:1: kind: missing; one of Host, Network, Peer, Port, Service, EndpointSlice, Node, ServiceCIDR',
   ],
   [
     'no name',
@@ -396,9 +397,13 @@ describe('defaults', () => {
   it('M9: Service protocol TCP, no affinity; S26: ClientIP lasts 10800 s', () => {
     const ports = [{ port: 80 }];
     expect(spec<'Service'>(service('s', { clusterIP: '10.96.0.1', ports }))).toEqual({
-      clusterIP: '10.96.0.1',
-      ports: [{ name: '', protocol: 'TCP', port: 80 }],
+      addresses: [{ kind: 'clusterIP', words: parseAddress('10.96.0.1').words }],
+      ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
       affinity: 0,
+      internalLocal: false,
+      externalLocal: false,
+      sourceRanges: [],
+      healthCheckNodePort: 0,
     });
     expect(spec<'Service'>(service('s', { sessionAffinity: 'ClientIP' }))).toMatchObject({
       affinity: 10_800,

@@ -9,6 +9,7 @@ import { formatProblem } from '../../src/control/problem.ts';
 import { render } from '../../src/control/render.ts';
 import { ServiceBook } from '../../src/control/services.ts';
 import { readSources } from '../../src/control/source.ts';
+import { NOWHERE } from '../../src/control/surroundings.ts';
 import { ETHERNET, port, resources, service } from './fixture.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'twill-'));
@@ -50,7 +51,7 @@ describe('examples', () => {
     expect(checkSet(resources)).toEqual({ problems: [], warnings: [] });
     const { networks, peers, ports } = compile(resources, ETHERNET, null);
     const changes = resources.map((after) => ({ before: undefined, after }));
-    const { count } = new ServiceBook().stage(changes, [], false).batch;
+    const { count } = new ServiceBook().stage(changes, NOWHERE, false).batch;
     const names = [
       'host',
       networks.map(() => 'network'),
@@ -63,17 +64,18 @@ describe('examples', () => {
 });
 
 describe('render', () => {
-  it('gives the document back without status, with its namespace', () => {
-    const given = {
-      ...service('s', { clusterIP: '10.96.0.1', extra: 1 }, { labels: { a: 'b' } }),
-      status: { x: 1 },
-    };
+  it('gives the document back with its namespace; Kubernetes’ status with it, Twill’s without', () => {
+    const status = { loadBalancer: { ingress: [{ ip: '203.0.113.1' }] } };
+    const given = { ...service('s', { clusterIP: '10.96.0.1', extra: 1 }, { labels: { a: 'b' } }), status };
     expect(render(resources(given)[0]!)).toEqual({
       apiVersion: 'v1',
       kind: 'Service',
       metadata: { name: 's', namespace: 'default', labels: { a: 'b' } },
       spec: { clusterIP: '10.96.0.1', extra: 1 },
+      status,
     });
+    const live = { ...port('web', { network: 'blue' }), status: { state: 'up' } };
+    expect(render(resources(live)[0]!)).toEqual(port('web', { network: 'blue' }));
     expect(render(resources(port('web', { network: 'blue' }))[0]!)).toEqual(port('web', { network: 'blue' }));
   });
 

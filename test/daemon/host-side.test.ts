@@ -218,13 +218,18 @@ describe('what the host sees of services', () => {
   });
 
   it('S19: all node ports are told when one changes', () => {
-    const faces = new Faces(({ clusterIP }) => ({
-      addresses: [],
-      nodePorts: [{ protocol: clusterIP.endsWith('.1') ? 'tcp' : 'udp', port: 30080 }],
-    }));
-    const [a, b] = [one('a', '10.96.0.1'), one('b', '10.96.0.2')];
+    const faces = new Faces();
+    const exposed = (name: string, protocol: string, nodePort: number): Resource =>
+      resources(
+        service(name, {
+          type: 'NodePort',
+          clusterIP: '10.96.0.1',
+          ports: [{ port: 80, protocol, nodePort }],
+        }),
+      )[0]!;
+    const [a, b] = [exposed('a', 'TCP', 30080), exposed('b', 'UDP', 30080)];
     expect(faces.commit([replace(undefined, a)])?.nodePorts).toEqual({ tcp: [30080], udp: [] });
     expect(faces.commit([replace(undefined, b)])?.nodePorts).toEqual({ tcp: [30080], udp: [30080] });
-    expect(faces.commit([replace(a, one('a', '10.96.0.3'))])?.nodePorts).toEqual({ tcp: [], udp: [30080] });
+    expect(faces.commit([replace(a, one('a', '10.96.0.1'))])?.nodePorts).toEqual({ tcp: [], udp: [30080] });
   });
 });

@@ -16,8 +16,10 @@ import {
   port,
   service,
 } from '../fabric.ts';
+import { address6, dualNetwork, dualOps, dualPort, IPS6 } from '../fabric6.ts';
 import { arp, ethernet, partialSum, tcp, udp, vxlan } from '../frames.ts';
-import { Twins, UNDERLAY } from './twins.ts';
+import { partialSum6, tcp6, udp6 } from '../frames6.ts';
+import { Twins, UNDERLAY, UNDERLAY6 } from './twins.ts';
 
 const VIP = '10.96.0.10';
 const OPS: Op[] = [
@@ -112,6 +114,145 @@ describe('takes the fast path', () => {
     const twins = new Twins(OPS);
     for (const one of before) twins.burst([one]);
     expect(twins.burst([frame]).head).toBe(0);
+  });
+});
+
+describe('takes the fast path in IPv6', () => {
+  const vip = 'fd00:96::10';
+  const q6 = '2001:db8:9::3';
+  const over6 = address6(q6);
+  const six: Op[] = [
+    ...dualOps(),
+    { op: 'network', network: dualNetwork({ underlay6: UNDERLAY6 }) },
+    { op: 'port', port: dualPort('a', { antiSpoof: 'strict' }) },
+    {
+      op: 'peer',
+      peer: peer('p', { static: [{ network: 0, mac: macOf(MACS.far), address: address6(IPS6.far) }] }),
+    },
+    {
+      op: 'peer',
+      peer: peer('q', {
+        addresses: [over6],
+        memberships: [{ network: 0, remote: 2, address: over6, port: 4789 }],
+        static: [{ network: 0, mac: macOf(MACS.other), address: address6(IPS6.other) }],
+      }),
+    },
+    ...[6, 17].map((protocol): Op => {
+      const backends = [{ address: address6(IPS6.b), port: 8080 }];
+      return {
+        op: 'service',
+        service: service({
+          id: protocol,
+          name: `default/${protocol}`,
+          protocol,
+          vip: address6(vip),
+          backends,
+        }),
+      };
+    }),
+  ];
+  const frame = (device: number, src: string, dst: string, packet: number[]): MemoryFrame => ({
+    device,
+    bytes: ethernet({ src, dst, type: 0x86dd }, packet),
+  });
+  const toB = { from: IPS6.a, to: IPS6.b, sport: 1, dport: 2 };
+  const ask = { from: IPS6.a, to: vip, sport: 5000, dport: 80 };
+  const answer = { from: IPS6.b, to: IPS6.a, sport: 8080, dport: 5000 };
+  const toVip = frame(A, MACS.a, MACS.gateway, udp6(ask));
+  const fromBackend = frame(B, MACS.b, MACS.a, udp6(answer));
+  const connection = [
+    frame(A, MACS.a, MACS.gateway, tcp6({ ...ask, flags: 'S', seq: 1 })),
+    frame(B, MACS.b, MACS.a, tcp6({ ...answer, flags: 'SA', seq: 9, ack: 2 })),
+    frame(A, MACS.a, MACS.gateway, tcp6({ ...ask, flags: 'A', seq: 2, ack: 10 })),
+  ];
+  const superFrame = (): MemoryFrame => {
+    const payload = new Array<number>(4000).fill(1);
+    const { bytes, device } = frame(A, MACS.a, MACS.b, tcp6({ ...toB, flags: 'A', payload }));
+    const sum = partialSum6(IPS6.a, IPS6.b, 6, bytes.length - 54);
+    bytes.set([sum >>> 8, sum & 255], 70);
+    return { device, bytes, csumStart: 54, csumOffset: 16, gsoType: 4, gsoSize: 1380 };
+  };
+  const tunnelled = (from: string, mac: string, packet: number[], type = 0x86dd): MemoryFrame => ({
+    device: from === 'q' ? UNDERLAY6 : UNDERLAY,
+    bytes: vxlan({ vni: 42 }, ethernet({ src: mac, dst: MACS.a, type }, packet)),
+    remote: from === 'q' ? over6 : address4(PEER_ADDRESSES.p),
+  });
+
+  it.each<[string, MemoryFrame[], MemoryFrame]>([
+    ['a bridged datagram', [], frame(A, MACS.a, MACS.b, udp6(toB))],
+    ['a bridged super-frame', [], superFrame()],
+    ['into a tunnel over IPv4', [], frame(A, MACS.a, MACS.far, udp6({ ...toB, to: IPS6.far }))],
+    ['into a tunnel over IPv6', [], frame(A, MACS.a, MACS.other, udp6({ ...toB, to: IPS6.other }))],
+    [
+      'IPv4 into a tunnel over IPv6',
+      [],
+      {
+        device: A,
+        bytes: ethernet(
+          { src: MACS.a, dst: MACS.other },
+          udp({ from: IPS.a, to: IPS.other, sport: 1, dport: 2 }),
+        ),
+      },
+    ],
+    ['out of a tunnel over IPv4', [], tunnelled('p', MACS.far, udp6({ ...toB, from: IPS6.far, to: IPS6.a }))],
+    [
+      'out of a tunnel over IPv6',
+      [],
+      tunnelled('q', MACS.other, udp6({ ...toB, from: IPS6.other, to: IPS6.a })),
+    ],
+    [
+      'IPv4 out of a tunnel over IPv6',
+      [],
+      tunnelled('q', MACS.other, udp({ from: IPS.other, to: IPS.a, sport: 1, dport: 2 }), 0x0800),
+    ],
+    ['routed to a port', [], frame(A, MACS.a, MACS.gateway, udp6(toB))],
+    ['routed into a tunnel', [], frame(A, MACS.a, MACS.gateway, udp6({ ...toB, to: IPS6.other }))],
+    ['a datagram to a service', [toVip], toVip],
+    ['a datagram from a backend', [toVip, fromBackend], fromBackend],
+    [
+      'a segment to a service',
+      connection,
+      frame(A, MACS.a, MACS.gateway, tcp6({ ...ask, flags: 'PA', seq: 2, ack: 10 })),
+    ],
+    [
+      'a segment from a backend',
+      connection,
+      frame(B, MACS.b, MACS.a, tcp6({ ...answer, flags: 'A', seq: 10, ack: 2 })),
+    ],
+  ])('%s', (_, before, repeated) => {
+    const twins = new Twins(six);
+    for (const one of before) twins.burst([one]);
+    const { head, sent } = twins.burst([repeated, repeated]);
+    expect([head, sent.length]).toEqual([2, 2]);
+  });
+
+  it('B18: both families in one burst, in order', () => {
+    const twins = new Twins(six);
+    const four = { device: A, bytes: plain.bytes };
+    const { head } = twins.burst([four, superFrame(), four, toVip, superFrame()]);
+    expect(head).toBe(3);
+    expect(twins.burst([toVip, four, toVip, superFrame(), four]).head).toBe(5);
+  });
+
+  it.each<[string, MemoryFrame]>([
+    ['from an address that is not the port’s', frame(A, MACS.a, MACS.b, udp6({ ...toB, from: IPS6.c }))],
+    [
+      'from a link-local address through the gateway',
+      frame(A, MACS.a, MACS.gateway, udp6({ ...toB, from: 'fe80::1' })),
+    ],
+    ['to a service without such a port', frame(A, MACS.a, MACS.gateway, udp6({ ...ask, dport: 81 }))],
+    ['with its last hop', frame(A, MACS.a, MACS.gateway, udp6({ ...toB, hopLimit: 1 }))],
+    [
+      'from an underlay address nobody has',
+      {
+        ...tunnelled('q', MACS.other, udp6({ ...toB, from: IPS6.other, to: IPS6.a })),
+        remote: address6('2001:db8:9::4'),
+      },
+    ],
+  ])('not: %s', (_, one) => {
+    const twins = new Twins(six);
+    twins.burst([frame(A, MACS.a, MACS.gateway, udp6(toB)), frame(A, MACS.a, MACS.b, udp6(toB))]);
+    expect(twins.burst([one]).head).toBe(0);
   });
 });
 

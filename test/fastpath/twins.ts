@@ -13,6 +13,7 @@ import { Counters, Global } from '../../src/telemetry/counters.ts';
 import { toHex } from '../frames.ts';
 
 export const UNDERLAY = 900;
+export const UNDERLAY6 = 901;
 
 class Twin {
   readonly card = new MemoryCard();
@@ -123,6 +124,7 @@ const same = (a: Float64Array, b: Float64Array): boolean =>
 /** All that the card is told of a frame; what concerns datagrams only for those. */
 function describe(frame: MemoryFrame): string {
   const { device, bytes, csumStart, csumOffset, gsoType, gsoSize, remote, port, tos, entropy } = frame;
-  const datagram = device === UNDERLAY ? ` to ${remote!.join()}:${port} tos ${tos} entropy ${entropy}` : '';
+  const isDatagram = device === UNDERLAY || device === UNDERLAY6;
+  const datagram = isDatagram ? ` to ${remote!.join()}:${port} tos ${tos} entropy ${entropy}` : '';
   return `${device} ${csumStart}+${csumOffset} ${gsoType}/${gsoSize}${datagram} ${toHex(bytes)}`;
 }

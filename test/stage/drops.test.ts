@@ -294,6 +294,16 @@ const ROWS: readonly Row[] = [
     },
   },
   {
+    reason: 'FLOW_ENDED',
+    ops: [shop({ ...local, onEndpointRemoved: 'reset' })],
+    provoke: (f) => {
+      f.from('a', syn());
+      f.dataplane.apply([{ op: 'remove-service', id: 0 }]);
+      f.settle();
+      from(f, { flags: 'A' });
+    },
+  },
+  {
     reason: 'BAD_ICMP',
     ops: [shop(local)],
     provoke: (f) => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Gso } from '../../src/card/layout.ts';
 import type { Op } from '../../src/dataplane/config.ts';
 import { MACS, peer, port, type Sent } from '../fabric.ts';
-import { address6, dual, dualPort, IPS6, names } from '../fabric6.ts';
+import { address6, dual, dualNetwork, dualPort, IPS6, names } from '../fabric6.ts';
 import { ethernet, ipv6, toHex } from '../frames.ts';
 import { advertisement, checksumIsRight6, echo6, hex6, icmp6, readIpv6, tcp6, udp6 } from '../frames6.ts';
 
@@ -85,6 +85,18 @@ describe('routing', () => {
     });
     expect(fabric.from('a', routed(datagram('ff0e::1')))).toEqual([]);
     expect(fabric.drops()).toEqual({ NO_ROUTE: 3 });
+  });
+
+  it('N8: an address that would be an IPv4 one in the tables is no address', () => {
+    const fabric = dual();
+    for (const packet of [
+      datagram('::ffff:a4d:c'),
+      udp6({ from: '::ffff:a4d:b', to: IPS6.b, sport: 1, dport: 2 }),
+    ]) {
+      expect(fabric.from('a', routed(packet))).toEqual([]);
+      expect(names(fabric.from('a', bridged(packet)))).toEqual(['b']);
+    }
+    expect(fabric.drops()).toEqual({ BAD_IP_HEADER: 2 });
   });
 
   it('N8: echo to every gateway address is answered', () => {
@@ -287,5 +299,46 @@ describe('extension headers', () => {
     expect(fabric.drops()).toEqual({});
     fabric.from('a', routed(inFragment(1)));
     expect(fabric.drops()).toEqual({ GATEWAY_UNHANDLED: 1 });
+  });
+});
+
+describe('the way out', () => {
+  const host: Op = { op: 'port', port: dualPort('c', { isHost: true, antiSpoof: 'mac' }) };
+
+  it('N8: what is neither on-link nor a service goes to the host port, routed', () => {
+    const fabric = dual(host);
+    const [sent] = fabric.from('a', routed(datagram(OUTSIDE)));
+    expect(sent!.to).toBe('c');
+    expect(readIpv6(sent!.frame)).toMatchObject({
+      dst: MACS.c,
+      src: MACS.gateway,
+      to: hex6(OUTSIDE),
+      hopLimit: 63,
+    });
+  });
+
+  it('N8: loopback and the unspecified address are nowhere', () => {
+    const fabric = dual(host);
+    for (const to of ['::', '::1'])
+      expect(errorOf(fabric.wait(1000).concat(fabric.from('a', routed(datagram(to)))))).toMatchObject({
+        icmp: '1/0',
+      });
+  });
+
+  it('N33: nothing leaves an internal network', () => {
+    const fabric = dual(host, { op: 'network', network: dualNetwork({ internal: true }) });
+    expect(errorOf(fabric.from('a', routed(datagram(OUTSIDE))))).toMatchObject({ icmp: '1/0' });
+  });
+
+  it('A4: what the host sends to nowhere does not come back to it, but an answer does, wherever it came from', () => {
+    const fabric = dual(host);
+    const packet = udp6({ from: '2001:db8::9', to: OUTSIDE, sport: 1, dport: 2 });
+    const sent = fabric.from('c', ethernet({ src: MACS.c, dst: MACS.gateway, type: 0x86dd }, packet));
+    expect(names(sent)).toEqual(['c']);
+    expect(readIpv6(sent[0]!.frame)).toMatchObject({
+      icmp: '1/0',
+      to: hex6('2001:db8::9'),
+      from: hex6(IPS6.gateway),
+    });
   });
 });

@@ -3,7 +3,9 @@ import type { ServiceConfig } from '../../src/dataplane/config.ts';
 import { dump } from '../../src/dataplane/dump.ts';
 import type { AffinityRow } from '../../src/dataplane/messages.ts';
 import { address4, Fabric, IPS, MACS, service } from '../fabric.ts';
+import { address6, dual, IPS6 } from '../fabric6.ts';
 import { ethernet, tcp, udp } from '../frames.ts';
+import { tcp6 } from '../frames6.ts';
 
 const VIP = '10.96.0.10';
 const TIMEOUT = 10_800_000;
@@ -202,5 +204,40 @@ describe('ClientIP affinity', () => {
     expect(ask()).toBe('b');
     apply(fabric, sticky({ protocol: 17, backends: backends(IPS.c) }));
     expect(ask()).toBe('c');
+  });
+
+  it('S26: clients of IPv6 are told apart by all of their address', () => {
+    const vip = 'fd00:96::10';
+    const fabric = dual({
+      op: 'service',
+      service: sticky({
+        vip: address6(vip),
+        backends: [IPS6.b, IPS6.c].map((ip) => ({ address: address6(ip), port: 8080 })),
+      }),
+    });
+    let sport = 1;
+    const open6 = (from: string) =>
+      fabric.from(
+        'a',
+        ethernet(
+          { src: MACS.a, dst: MACS.gateway, type: 0x86dd },
+          tcp6({ from, to: vip, sport: sport++, dport: 80 }),
+        ),
+      )[0]!.to;
+    const clients = ['fd00:77::11', 'fd00:77:0:0:1::11', 'fd00:77:0:0:0:1:0:11', 'fd00:78::11'];
+    const chosen = clients.map(open6);
+    expect(chosen).toEqual(['b', 'c', 'b', 'c']);
+    expect(clients.map(open6)).toEqual(chosen);
+    expect(affinities(fabric)).toHaveLength(4);
+  });
+
+  it('S27: an endpoint keeps its clients when its place among the others changes', () => {
+    const fabric = start(sticky({ backends: backends(IPS.b, IPS.c) }));
+    open(fabric);
+    expect(open(fabric, IPS.other)).toBe('c');
+    apply(fabric, sticky({ backends: backends(IPS.a, IPS.b, IPS.c) }));
+    expect(open(fabric, IPS.other)).toBe('c');
+    apply(fabric, sticky({ backends: backends(IPS.c) }));
+    expect(open(fabric, IPS.other)).toBe('c');
   });
 });

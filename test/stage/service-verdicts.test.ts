@@ -244,20 +244,12 @@ describe.each([4, 6] as const)('IPv%i', (version) => {
     expect(outcome(fabric, { to: loadBalancer, sender: 'outside', sport: 5 })).toBe('dropped');
   });
 
-  it('S18: the node may use a load balancer address by that address, if its own is in the ranges', () => {
-    const selfish = (fabric: Fabric, sport: number) =>
-      fabric.from(
-        'c',
-        ethernet(
-          { src: MACS.c, dst: MACS.gateway, type: family.type },
-          family.tcp({ from: loadBalancer, to: loadBalancer, sport, dport: 80 }),
-        ),
-      );
-    const fabric = fabricWith(shop({ ranges: [family.near] }));
-    expect(selfish(fabric, 1)).toEqual([]);
-    expect(fabric.drops()).toEqual({ SOURCE_RANGE: 1 });
-    fabric.dataplane.apply([shop({ ranges: [family.ofNodes] })]);
-    expect(selfish(fabric, 2).map(({ to }) => to)).toEqual(['b']);
+  it('S18: an address among the ranges is allowed like any source, the balancer’s own too', () => {
+    const fabric = fabricWith(shop({ ranges: [{ address: family.address(loadBalancer), prefix: 128 }] }));
+    const packet = family.tcp({ from: loadBalancer, to: loadBalancer, sport: 1, dport: 80 });
+    const sent = fabric.from('c', ethernet({ src: MACS.c, dst: MACS.gateway, type: family.type }, packet));
+    expect(sent.map(({ to }) => to)).toEqual(['b']);
+    expect(outcome(fabric, { to: loadBalancer, sender: 'outside' })).toBe('dropped');
   });
 
   it('S15: an undefined port of a ClusterIP is refused whatever the protocol; elsewhere it falls through', () => {
@@ -312,6 +304,12 @@ describe.each([4, 6] as const)('IPv%i', (version) => {
     fabric.dataplane.apply([host({ nodeAddresses: [family.address(family.nowhere)] })]);
     expect(outcome(fabric, { to: family.nowhere, dport: NODE_PORT })).toBe('b');
     expect(outcome(fabric, { to: node, sport: 2 })).not.toBe('b');
+  });
+
+  it('S17: what the host’s kernel sends to a node port by the gateway’s address is for it', () => {
+    const fabric = fabricWith(shop());
+    expect(outcome(fabric, { to: ips.gateway, dport: NODE_PORT, sender: 'outside' })).toBe('b');
+    expect(outcome(fabric, { to: ips.gateway, dport: NODE_PORT + 1, sender: 'outside' })).toBe('refused');
   });
 
   it('S15, S17: a Service that loses a frontend is no longer found there, at its others it is', () => {

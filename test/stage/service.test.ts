@@ -425,6 +425,57 @@ describe('change while flows live', () => {
     expect(names(ask(fabric, 53, { to: '10.96.0.11' }))).toHaveLength(1);
   });
 
+  it('S31, S33: by every frontend and by the node port, those that left lose their UDP flows, the others keep theirs', () => {
+    const fabric = new Fabric();
+    const [external, node] = ['203.0.113.1', '192.0.2.1'];
+    const underlayAddresses = [address4(node)];
+    fabric.dataplane.apply([
+      {
+        op: 'host',
+        host: { underlayAddresses, vxlanPorts: [4789], maxFlows: 64, nodeAddresses: underlayAddresses },
+      },
+    ]);
+    const frontends = [
+      { kind: 'clusterIP', address: address4(VIP), port: 80 },
+      { kind: 'externalIP', address: address4(external), port: 80 },
+    ] as const;
+    const reachable = udpService({ frontends, nodePort: 30_080, backends: backends(IPS.b) });
+    apply(fabric, reachable);
+    const everywhere = () => {
+      ask(fabric, 1);
+      ask(fabric, 2, { to: external });
+      ask(fabric, 3, { to: node, dport: 30_080 });
+      return flows(fabric)
+        .map(({ vip }) => vip)
+        .sort();
+    };
+    expect(everywhere()).toEqual(['10.96.0.10:80', '192.0.2.1:30080', '203.0.113.1:80']);
+    apply(fabric, { ...reachable, nodePort: 30_081 });
+    expect(flows(fabric)).toHaveLength(2);
+    apply(fabric, { ...reachable, frontends: frontends.slice(1), nodePort: 30_080 });
+    expect(flows(fabric).map(({ vip }) => vip)).toEqual(['203.0.113.1:80']);
+    apply(fabric, reachable);
+    everywhere();
+    apply(fabric, { ...reachable, backends: backends(IPS.c) });
+    expect(flows(fabric)).toEqual([]);
+  });
+
+  it('S31: an endpoint of either set serves, and so does one that is in neither', () => {
+    const fabric = new Fabric();
+    apply(fabric, udpService({ backends: backends(IPS.b) }));
+    ask(fabric, 1);
+    const stays = [
+      udpService({ backends: backends(IPS.c), local: backends(IPS.b), externalLocal: true }),
+      udpService({ backends: backends(IPS.c), serving: [address4(IPS.b), address4(IPS.c)] }),
+    ];
+    for (const config of stays) {
+      apply(fabric, config);
+      expect(flows(fabric)).toHaveLength(1);
+    }
+    apply(fabric, udpService({ backends: backends(IPS.c) }));
+    expect(flows(fabric)).toEqual([]);
+  });
+
   it('S33: a changed target port moves the new packets of a client with a fixed port', () => {
     const fabric = new Fabric();
     apply(fabric, udpService({ backends: backends(IPS.b) }));

@@ -37,6 +37,7 @@ describe('steady state', () => {
     ['ClusterIP over TCP', 0],
     ['fragments to a ClusterIP', 0],
     ['established connections', 0.9],
+    ['new connections to a node port', 0],
     ['ARP', 0],
     ['echo to the gateway and floods', 0],
     ['everything', 0],

@@ -30,9 +30,20 @@ export interface SceneResult {
 const WARM_UP_TURNS = 30_000;
 const MEASURED_TURNS = 16_000;
 const VIP = '10.96.0.10';
+const NODE = '192.0.2.1';
+const NODE_PORT = 30_080;
 
 const OPS: Op[] = [
-  { op: 'host', host: { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789], maxFlows: 65_536 } },
+  {
+    op: 'host',
+    host: {
+      underlayAddresses: [address4(NODE)],
+      vxlanPorts: [4789],
+      maxFlows: 65_536,
+      nodeAddresses: [address4(NODE)],
+      natRandom: false,
+    },
+  },
   { op: 'network', network: network() },
   {
     op: 'peer',
@@ -41,6 +52,7 @@ const OPS: Op[] = [
   { op: 'peer', peer: peer('q') },
   { op: 'port', port: port('a', { antiSpoof: 'strict' }) },
   { op: 'port', port: port('b', { antiSpoof: 'strict' }) },
+  { op: 'port', port: port('c', { isHost: true }) },
   ...[6, 17].map(
     (protocol, id): Op => ({
       op: 'service',
@@ -48,6 +60,19 @@ const OPS: Op[] = [
     }),
   ),
 ];
+
+/** One endpoint behind a node port, whose clients appear as this host. */
+OPS.push({
+  op: 'service',
+  service: service({
+    id: 2,
+    name: 'default/node:http',
+    vip: address4('10.96.0.11'),
+    nodePort: NODE_PORT,
+    affinity: 60_000,
+    backends: [{ address: address4(IPS.b), port: 8081 }],
+  }),
+});
 
 const fromA = (dst: string, packet: ArrayLike<number>): MemoryFrame => ({
   device: 10,
@@ -157,6 +182,14 @@ const SCENES: Record<string, MemoryFrame[]> = {
       ]);
     }),
   ),
+  'new connections to a node port': times(256, (i) => {
+    const sport = 5000 + i;
+    const refusal = { from: IPS.b, to: IPS.c, sport: 8081, dport: sport, flags: 'RA', ack: 101 };
+    return [
+      fromA(MACS.gateway, tcp({ from: IPS.a, to: NODE, sport, dport: NODE_PORT, seq: 100 })),
+      { device: 11, bytes: ethernet({ src: MACS.b, dst: MACS.c }, tcp(refusal)) },
+    ];
+  }),
   ARP: times(64, (i) => {
     const a = { senderMac: MACS.a, senderIp: IPS.a };
     const far = { senderMac: MACS.far, senderIp: IPS.far };

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ServiceConfig } from '../../src/dataplane/config.ts';
+import type { Address, ServiceConfig } from '../../src/dataplane/config.ts';
 import { RecordWriter } from '../../src/service/record.ts';
 import { Services } from '../../src/service/services.ts';
 import { address4 } from '../fabric.ts';
@@ -17,7 +17,10 @@ const make = (id: number, vip: number, port: number, protocol: number, backends 
     port: 8000 + (id % 1000),
   })),
 });
-const find = ({ frontends }: Services, { vip, protocol, port }: ServiceConfig) => {
+const find = (
+  { frontends }: Services,
+  { vip, protocol, port }: Pick<ServiceConfig, 'vip' | 'protocol' | 'port'>,
+) => {
   const row = frontends.find(vip[0], vip[1], vip[2], vip[3], protocol, port);
   return row < 0 ? -1 : frontends.owner[row]!;
 };
@@ -104,20 +107,6 @@ describe('the service table', () => {
     expect(services.generation[3]).not.toBe(first);
   });
 
-  it('S24: the round-robin index survives a change modulo the number of backends, and ends with the Service', () => {
-    const services = new Services(5);
-    services.set(make(3, 1, 80, 6, 5));
-    services.next[3] = 4;
-    services.set(make(3, 1, 80, 6, 3));
-    expect(services.next[3]).toBe(1);
-    services.set(make(3, 1, 80, 6, 0));
-    expect(services.next[3]).toBe(0);
-    services.set(make(3, 1, 80, 6, 3));
-    services.next[3] = 2;
-    services.remove(3);
-    expect(services.next[3]).toBe(0);
-  });
-
   it('S31, S33: a backend is its address and its port', () => {
     const services = new Services(5);
     services.set(make(3, 1, 80, 6));
@@ -149,18 +138,16 @@ describe('the service table', () => {
     expect(services.generation[7]).toBe(0);
   });
 
-  it('S25: grows in steps between which everything stays found, and round robin goes on', () => {
+  it('S25: grows in steps between which everything stays found', () => {
     const services = new Services(5);
     const all = Array.from({ length: 1000 }, (_, i) => make(i, i, 80, 6));
     for (const config of all) services.set(config);
     let steps = 0;
     for (const _ of services.grow(100_000, 0)) {
       steps++;
-      services.next[7]!++;
       expect(find(services, all[steps % 1000]!)).toBe(steps % 1000);
     }
     expect(services.capacity).toBe(131_072);
-    expect(services.next[7]).toBe(steps);
     expect(all.map((config) => find(services, config))).toEqual(all.map(({ id }) => id));
     expect(all.every(({ vip }) => isVip4(services, vip[3]))).toBe(true);
     expect(services.name(999)).toBe('default/s999:p');
@@ -213,5 +200,112 @@ describe('the service table', () => {
     const { records, count } = writer.finish();
     for (let i = 0, at = 0; i < count; i++) at = services.put(records, at);
     expect(names.map((_, id) => services.name(id))).toEqual(names);
+  });
+
+  it('S17, M10: any number of frontends and node ports of both families, taken over, found, and given back', () => {
+    const ADDRESSES: readonly Address[] = [
+      address4('10.96.0.1'),
+      address4('203.0.113.1'),
+      [0xfd000096 | 0, 0, 0, 1],
+      [0x20010db8, 0, 0, 1],
+    ];
+    const KINDS = ['clusterIP', 'externalIP', 'loadBalancer'] as const;
+    const frontend = fc.record({
+      kind: fc.nat(2),
+      address: fc.nat(1),
+      port: fc.constantFrom(53, 80),
+    });
+    const step = fc.record({
+      id: fc.nat(6),
+      is6: fc.boolean(),
+      protocol: fc.constantFrom(6, 17),
+      nodePort: fc.constantFrom(0, 30_000, 30_001),
+      frontends: fc.array(frontend, { maxLength: 4 }),
+      remove: fc.boolean(),
+    });
+    const addressOf = (is6: boolean, index: number) => ADDRESSES[(is6 ? 2 : 0) + index]!;
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const services = new Services(5);
+        /** "address protocol port" and "protocol node port family" → owner and kind. */
+        const found = new Map<string, readonly [number, number]>();
+        const forget = (id: number) => {
+          for (const [key, [owner]] of found) if (owner === id) found.delete(key);
+        };
+        for (const { id, is6, protocol, nodePort, frontends, remove } of steps) {
+          forget(id);
+          if (remove) {
+            services.remove(id);
+            continue;
+          }
+          services.set({
+            ...make(id, 0, 80, protocol),
+            vip: addressOf(is6, 0),
+            nodePort,
+            frontends: frontends.map(({ kind, address, port }) => ({
+              kind: KINDS[kind]!,
+              address: addressOf(is6, address),
+              port,
+            })),
+          });
+          if (nodePort !== 0) found.set(`${protocol} ${nodePort} ${is6}`, [id, 3]);
+          for (const { kind, address, port } of frontends) {
+            const key = `${addressOf(is6, address)} ${protocol} ${port}`;
+            if (found.get(key)?.[0] !== id) found.set(key, [id, kind]);
+          }
+        }
+        for (const protocol of [6, 17]) {
+          for (const is6 of [false, true]) {
+            for (const port of [30_000, 30_001]) {
+              const owner = found.get(`${protocol} ${port} ${is6}`)?.[0] ?? -1;
+              expect(services.nodePorts.find(is6, protocol, port)).toBe(owner);
+            }
+          }
+          for (const address of ADDRESSES) {
+            for (const port of [53, 80]) {
+              const row = services.frontends.find(...address, protocol, port);
+              const [owner, kind] = found.get(`${address} ${protocol} ${port}`) ?? [-1, -1];
+              expect(row < 0 ? -1 : services.frontends.owner[row]).toBe(owner);
+              if (row >= 0) expect(services.frontends.kind[row]).toBe(kind);
+            }
+          }
+        }
+        for (const address of ADDRESSES) {
+          const kinds = [...found]
+            .filter(([key]) => key.startsWith(`${address} `))
+            .map(([, [, kind]]) => kind);
+          expect(services.frontends.has(...address)).toBe(kinds.length > 0);
+          expect(services.frontends.hasClusterIP(...address)).toBe(kinds.includes(0));
+        }
+      }),
+    );
+  });
+
+  it('S25: frontends grow in steps, while everything stays found', () => {
+    const services = new Services(5);
+    const frontends = (id: number) =>
+      Array.from({ length: 4 }, (_, i) => ({
+        kind: i === 0 ? ('clusterIP' as const) : ('externalIP' as const),
+        address: address4(`10.${96 + i}.${id >> 8}.${id & 255}`),
+        port: 80,
+      }));
+    const all = Array.from({ length: 250 }, (_, id) => ({
+      ...make(id, id, 80, 6),
+      frontends: frontends(id),
+    }));
+    for (const config of all) services.set(config);
+    let steps = 0;
+    for (const _ of services.grow(250, 5000)) {
+      steps++;
+      expect(find(services, all[steps % 250]!)).toBe(steps % 250);
+    }
+    expect(services.frontends.capacity).toBe(8192);
+    for (const { id, frontends } of all) {
+      for (const { address, port } of frontends)
+        expect(find(services, { vip: address, port, protocol: 6 })).toBe(id);
+    }
+    for (const { id } of all) services.remove(id);
+    expect(services.frontends.has(...all[7]!.frontends[2]!.address)).toBe(false);
+    expect(services.count).toBe(0);
   });
 });

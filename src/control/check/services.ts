@@ -1,32 +1,108 @@
-/** Services and EndpointSlices, each by itself: virtual addresses against subnets, endpoints one by one. */
-import { type Cidr, contains, parseAddress } from '../../wire/address.ts';
-import { endpointRefusal, SERVICE_LABEL } from '../schema/endpoint-slice.ts';
+/** Services and EndpointSlices, each by itself: addresses, node ports, annotations, endpoints one by one. */
+import { contains, familyOf, formatWords } from '../../wire/address.ts';
+import { nearest, show } from '../problem.ts';
+import { endpointRefusal, SERVICE_LABEL, WEIGHT_ANNOTATION, weightOf } from '../schema/endpoint-slice.ts';
+import {
+  addressesIn,
+  addressPath,
+  addressRefusal,
+  familiesOf,
+  SERVICE_ANNOTATIONS,
+} from '../schema/service.ts';
+import type { Surroundings } from '../surroundings.ts';
 import type { Resource, ResourceOf } from '../types.ts';
 
-export interface Subnet {
-  readonly network: string;
-  readonly cidr: Cidr;
-}
-
-type Report = (resource: Resource, path: string, message: string) => void;
+export type Report = (resource: Resource, path: string, message: string) => void;
 
 /** M11: what the EndpointSlice controller fills a slice with at most. */
 const USUAL_ENDPOINTS = 100;
+/** M9: what the API server takes node ports from. */
+const FIRST_NODE_PORT = 30_000;
+const LAST_NODE_PORT = 32_767;
+const OWN_PREFIX = 'twill/';
 
-export function checkVip(service: ResourceOf<'Service'>, subnets: readonly Subnet[], refuse: Report): void {
-  const { clusterIP } = service.spec;
-  if (clusterIP === '' || subnets.length === 0) return;
-  const { words } = parseAddress(clusterIP);
-  const inside = subnets.find(({ cidr }) => contains(cidr, words));
-  if (inside === undefined) return;
-  const message = `${clusterIP} lies inside subnet ${inside.cidr.text} of network ${inside.network}; use one outside every subnet`;
-  refuse(service, clusterIPPath(service.document), message);
+/** ClusterIPs: outside every subnet (N6), inside the networks they come from (M9). */
+export function checkVips(
+  service: ResourceOf<'Service'>,
+  { subnets, serviceCIDRs }: Surroundings,
+  refuse: Report,
+): void {
+  if (subnets.length + serviceCIDRs.length === 0) return;
+  for (const { kind, words } of service.spec.addresses) {
+    if (kind !== 'clusterIP') continue;
+    const say = (message: string) => refuse(service, addressPath(service.document, words), message);
+    const inside = subnets.find(({ cidr }) => contains(cidr, words));
+    if (inside) {
+      const place = `subnet ${inside.cidr.text} of network ${inside.network}`;
+      say(`${formatWords(words)} lies inside ${place}; use one outside every subnet`);
+    }
+    const known = serviceCIDRs.filter(({ family }) => family === familyOf(words));
+    if (known.length === 0 || known.some((cidr) => contains(cidr, words))) continue;
+    const all = known.map(({ text }) => text).join(', ');
+    say(`${formatWords(words)} lies outside the service networks; use one of ${all}`);
+  }
+}
+
+/** What a Service says that is not followed. */
+export function checkService(service: ResourceOf<'Service'>, warn: Report): void {
+  const { addresses, ports } = service.spec;
+  if (addresses.length > 0 || hasAbsurdClusterIP(service)) checkAddresses(service, warn);
+  ports.forEach(({ nodePort }, i) => {
+    if (nodePort === 0 || (nodePort >= FIRST_NODE_PORT && nodePort <= LAST_NODE_PORT)) return;
+    const usual = `${FIRST_NODE_PORT}–${LAST_NODE_PORT}`;
+    warn(
+      service,
+      `spec.ports[${i}].nodePort`,
+      `${nodePort} is outside ${usual}, where node ports usually are`,
+    );
+  });
+  for (const [key, value] of Object.entries(service.annotations)) {
+    if (!key.startsWith(OWN_PREFIX)) continue;
+    const message = annotationFault(key, value);
+    if (message !== null) warn(service, `metadata.annotations.${key}`, message);
+  }
+}
+
+function annotationFault(key: string, value: string): string | null {
+  const known = Object.keys(SERVICE_ANNOTATIONS);
+  if (!known.includes(key)) {
+    const near = nearest(key, known);
+    return `is not known, and ignored; ${near ? `did you mean ${near}?` : `known are ${known.join(', ')}`}`;
+  }
+  const read = SERVICE_ANNOTATIONS[key as keyof typeof SERVICE_ANNOTATIONS].safeParse(value);
+  return read.success ? null : `${read.error.issues[0]!.message}; until then the Host's default is used`;
+}
+
+function hasAbsurdClusterIP({ document }: ResourceOf<'Service'>): boolean {
+  return addressesIn(document).some(
+    ({ kind, text }) => kind === 'clusterIP' && addressRefusal(text) !== null,
+  );
+}
+
+function checkAddresses(service: ResourceOf<'Service'>, warn: Report): void {
+  const families = familiesOf(service.spec.addresses);
+  for (const { text, path, kind } of addressesIn(service.document)) {
+    if (kind === 'clusterIP' && (text === '' || text === 'None')) continue;
+    const refusal = addressRefusal(text);
+    if (refusal !== null) {
+      warn(service, path, `${refusal}; not programmed`);
+      continue;
+    }
+    const family = text.includes(':') ? 6 : 4;
+    if (families.includes(family)) continue;
+    warn(service, path, `${show(text)} is not programmed: the Service has no IPv${family} ClusterIP`);
+  }
 }
 
 export function checkSlice(slice: ResourceOf<'EndpointSlice'>, warn: Report): void {
   const { service, addressType, endpoints } = slice.spec;
   if (service === '') {
     warn(slice, 'metadata', `no label ${SERVICE_LABEL}, so no Service uses this slice; add it`);
+  }
+  if (WEIGHT_ANNOTATION in slice.annotations && weightOf(slice.annotations) === undefined) {
+    const value = show(slice.annotations[WEIGHT_ANNOTATION]);
+    const path = `metadata.annotations.${WEIGHT_ANNOTATION}`;
+    warn(slice, path, `${value} is no weight, and 1 is used; write a whole number from 0 to 65535`);
   }
   if (endpoints.length > USUAL_ENDPOINTS) {
     warn(
@@ -51,11 +127,4 @@ export function checkSlice(slice: ResourceOf<'EndpointSlice'>, warn: Report): vo
     const reason = endpointRefusal(address, addressType);
     if (reason !== null) warn(slice, `endpoints[${i}].addresses[0]`, `${reason}; this endpoint is skipped`);
   });
-}
-
-/** Where the IPv4 address was written. */
-function clusterIPPath(document: unknown): string {
-  const { clusterIPs } = (document as { spec: { clusterIPs?: readonly string[] | null } }).spec;
-  const i = clusterIPs?.findIndex((address) => address.includes('.')) ?? -1;
-  return i >= 0 ? `spec.clusterIPs[${i}]` : 'spec.clusterIP';
 }

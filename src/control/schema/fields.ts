@@ -123,6 +123,25 @@ export function duration(min: number, max: number, never: boolean): Field<number
   });
 }
 
+const FACTORS: Readonly<Record<string, number>> = {
+  '': 1,
+  K: 1000,
+  M: 1_000_000,
+  G: 1_000_000_000,
+  Ki: 1 << 10,
+  Mi: 1 << 20,
+  Gi: 1 << 30,
+};
+
+/** Bytes: a number, or text with one of the suffixes above (M6). */
+export function size(min: number, max: number): Field<number> {
+  return field(`a size from ${min} to ${max} bytes such as 4Mi`, (value) => {
+    const match = /^(\d+(?:\.\d+)?)(|[KMG]i?)$/.exec(String(value));
+    const bytes = match === null ? Number.NaN : Number(match[1]) * FACTORS[match[2]!]!;
+    return Number.isInteger(bytes) && bytes >= min && bytes <= max ? bytes : undefined;
+  });
+}
+
 /** Address of a host on the underlay in canonical text; loopback serves hosts that are all on one machine. */
 export function underlayAddress(example: string): Field<string> {
   return unicastAddress(example, 'loopback');

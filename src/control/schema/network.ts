@@ -75,7 +75,8 @@ export function networkSpec(parsed: z.infer<typeof networkSchema>): NetworkSpec 
 }
 
 /** [first, last]; wide enough for one port per transmit socket. */
-function portRange() {
+/** @param least ports it must hold */
+export function portRange(least = TX_SOCKETS) {
   const expected = 'two port numbers, first and last, such as [49152, 65535]';
   return field(expected, (value): readonly [number, number] | undefined => {
     if (!Array.isArray(value) || value.length !== 2) return undefined;
@@ -86,8 +87,8 @@ function portRange() {
     if (!isPort(first) || !isPort(last))
       throw new Refusal(`${written} is not a port range; use ${expected}, each from 1 to 65535`);
     if (first > last) throw new Refusal(`${written} is reversed; write [${last}, ${first}]`);
-    if (last - first + 1 < TX_SOCKETS) {
-      throw new Refusal(`${written} holds ${last - first + 1} ports; give at least ${TX_SOCKETS}`);
+    if (last - first + 1 < least) {
+      throw new Refusal(`${written} holds ${last - first + 1} ports; give at least ${least}`);
     }
     return [first, last];
   });

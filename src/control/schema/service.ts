@@ -1,13 +1,32 @@
 /** v1 Service, verbatim: the fields Twill uses, whatever else is there. */
 import { z } from 'zod';
-import { parseAddress } from '../../wire/address.ts';
+import { ALGORITHMS, ON_ENDPOINT_REMOVED } from '../../service/record.ts';
+import {
+  AddressError,
+  type Cidr,
+  familyOf,
+  networkOf,
+  parseAddress,
+  sameWords,
+  unusualKind,
+  type Words,
+} from '../../wire/address.ts';
 import { show } from '../problem.ts';
-import type { ServiceSpec } from '../types.ts';
+import type { ServiceAddress, ServicePort, ServiceSpec } from '../types.ts';
 import { kubernetesMetadata } from './envelope.ts';
-import { anyText, choice, field, integer } from './fields.ts';
+import { anyText, choice, compact, duration, type Field, field, integer } from './fields.ts';
 
 const PROXY_LABEL = 'service.kubernetes.io/service-proxy-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
+
+/** Annotations of Twill's own, and what each may say. */
+export const SERVICE_ANNOTATIONS = {
+  'twill/algorithm': choice(...ALGORITHMS),
+  'twill/on-endpoint-removed': choice(...ON_ENDPOINT_REMOVED),
+  'twill/drain': duration(1, 86_400, false),
+} as const;
+
+const trafficPolicy = () => choice('Cluster', 'Local').default('Cluster');
 
 export const serviceSchema = z.looseObject({
   metadata: kubernetesMetadata(),
@@ -15,12 +34,18 @@ export const serviceSchema = z.looseObject({
     type: anyText().default('ClusterIP'),
     clusterIP: clusterIP().optional(),
     clusterIPs: z.array(clusterIP()).default([]),
+    externalIPs: z.array(anyText()).default([]),
+    loadBalancerSourceRanges: z.array(sourceRange()).default([]),
+    internalTrafficPolicy: trafficPolicy(),
+    externalTrafficPolicy: trafficPolicy(),
+    healthCheckNodePort: integer(0, 65_535).default(0),
     ports: z
       .array(
         z.looseObject({
           name: anyText().default(''),
           protocol: choice('TCP', 'UDP', 'SCTP').default('TCP'),
           port: integer(1, 65_535),
+          nodePort: integer(0, 65_535).default(0),
         }),
       )
       .default([])
@@ -32,20 +57,86 @@ export const serviceSchema = z.looseObject({
       })
       .prefault({}),
   }),
+  status: z
+    .looseObject({
+      loadBalancer: z
+        .looseObject({
+          ingress: z
+            .array(z.looseObject({ ip: anyText().optional(), ipMode: anyText().default('VIP') }))
+            .default([]),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
 });
 
-/** clusterIP is "" for a Service that has no IPv4 address to program (S2, S3). */
-export function serviceSpec(parsed: z.infer<typeof serviceSchema>): ServiceSpec {
-  const { metadata, spec } = parsed;
+export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSchema>): ServiceSpec {
   const ignored =
     PROXY_LABEL in metadata.labels || HEADLESS_LABEL in metadata.labels || spec.type === 'ExternalName';
-  const given = spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ''];
-  return {
-    clusterIP: ignored ? '' : (given.find((address) => address.includes('.')) ?? ''),
-    ports: spec.ports.map(({ name, protocol, port }) => ({ name, protocol, port })),
+  const clusterIPs = spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ''];
+  const ingress = status.loadBalancer.ingress.filter(({ ip, ipMode }) => ip && ipMode === 'VIP');
+  const said = <T>(annotation: keyof typeof SERVICE_ANNOTATIONS, schema: Field<T>): T | undefined =>
+    schema.safeParse(metadata.annotations[annotation]).data;
+  const drain = said('twill/drain', SERVICE_ANNOTATIONS['twill/drain']);
+  return compact<ServiceSpec>({
+    addresses: ignored
+      ? []
+      : serviceAddresses(
+          clusterIPs,
+          spec.externalIPs,
+          ingress.map(({ ip }) => ip!),
+        ),
+    ports: spec.ports.map(({ name, protocol, port, nodePort }) => ({ name, protocol, port, nodePort })),
     affinity: spec.sessionAffinity === 'ClientIP' ? spec.sessionAffinityConfig.clientIP.timeoutSeconds : 0,
-  };
+    internalLocal: spec.internalTrafficPolicy === 'Local',
+    externalLocal: spec.externalTrafficPolicy === 'Local',
+    sourceRanges: spec.loadBalancerSourceRanges,
+    healthCheckNodePort:
+      spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local' ? spec.healthCheckNodePort : 0,
+    algorithm: said('twill/algorithm', SERVICE_ANNOTATIONS['twill/algorithm']),
+    onEndpointRemoved: said('twill/on-endpoint-removed', SERVICE_ANNOTATIONS['twill/on-endpoint-removed']),
+    drain: drain === undefined ? undefined : Math.round(drain * 1000),
+  });
 }
+
+/** S3, S4: of each family with a ClusterIP; what cannot be an address of a service is left out. */
+function serviceAddresses(
+  clusterIPs: readonly string[],
+  externalIPs: readonly string[],
+  loadBalancerIPs: readonly string[],
+): ServiceAddress[] {
+  const addresses: ServiceAddress[] = [];
+  const families = new Set<number>();
+  const add = (kind: ServiceAddress['kind'], texts: readonly string[]) => {
+    for (const text of texts) {
+      if (addressRefusal(text) !== null) continue;
+      const { words, family } = parseAddress(text);
+      const isWanted = (kind === 'clusterIP') !== families.has(family);
+      if (!isWanted || addresses.some((other) => sameWords(other.words, words))) continue;
+      families.add(family);
+      addresses.push({ kind, words });
+    }
+  };
+  add('clusterIP', clusterIPs);
+  add('externalIP', externalIPs);
+  add('loadBalancer', loadBalancerIPs);
+  return addresses;
+}
+
+/** Why a service cannot be found at an address, or null. "" is no address at all. */
+export function addressRefusal(text: string): string | null {
+  try {
+    const kind = unusualKind(parseAddress(text).words);
+    return kind === null ? null : `"${text}" is not usable as an address of a Service (${kind} address)`;
+  } catch (error) {
+    if (error instanceof AddressError) return error.message;
+    throw error;
+  }
+}
+
+/** Families a Service has. */
+export const familiesOf = (addresses: readonly ServiceAddress[]): (4 | 6)[] =>
+  addresses.flatMap(({ kind, words }) => (kind === 'clusterIP' ? [familyOf(words)] : []));
 
 /** Canonical address; "" for "" and "None". */
 function clusterIP() {
@@ -56,24 +147,77 @@ function clusterIP() {
   });
 }
 
-/** M9: names are required and unique among several ports; (port, protocol) is unique. */
-function distinctPorts(ports: ServiceSpec['ports'], context: z.RefinementCtx): void {
-  const names = new Map<string, number>();
-  const numbers = new Map<string, number>();
+/** S3: blanks around it and bits beyond the prefix do not matter. */
+function sourceRange(): Field<Cidr> {
+  return field('a network such as 203.0.113.0/24', (value) => {
+    return typeof value === 'string' ? networkOf(value.trim()) : undefined;
+  });
+}
+
+/** M9: names are required and unique among several ports; (port, protocol) and (nodePort, protocol) are unique. */
+function distinctPorts(ports: readonly ServicePort[], context: z.RefinementCtx): void {
+  const seen = { name: new Map<string, number>(), port: new Map(), nodePort: new Map() };
   ports.forEach((port, i) => {
     const refuse = (key: string, message: string) =>
       context.addIssue({ code: 'custom', path: [i, key], message });
-    const number = `${port.port}/${port.protocol}`;
     if (ports.length > 1 && port.name === '') {
       refuse('name', 'missing; a Service with several ports needs a name for each');
-    } else if (ports.length > 1 && names.has(port.name)) {
-      refuse(
-        'name',
-        `${show(port.name)} is the name of ports[${names.get(port.name)}] too; names must differ`,
-      );
+    } else if (ports.length > 1 && seen.name.has(port.name)) {
+      const other = `ports[${seen.name.get(port.name)}]`;
+      refuse('name', `${show(port.name)} is the name of ${other} too; names must differ`);
     }
-    if (numbers.has(number)) refuse('port', `${number} is ports[${numbers.get(number)}] too; remove one`);
-    if (!names.has(port.name)) names.set(port.name, i);
-    if (!numbers.has(number)) numbers.set(number, i);
+    if (!seen.name.has(port.name)) seen.name.set(port.name, i);
+    for (const key of ['port', 'nodePort'] as const) {
+      const number = `${port[key]}/${port.protocol}`;
+      if (port[key] === 0) continue;
+      if (seen[key].has(number)) refuse(key, `${number} is ports[${seen[key].get(number)}] too; remove one`);
+      else seen[key].set(number, i);
+    }
   });
+}
+
+interface WrittenAddress {
+  readonly kind: ServiceAddress['kind'];
+  readonly text: string;
+  readonly path: string;
+}
+
+/** The addresses of a Service as its document has them. */
+export function addressesIn(document: unknown): WrittenAddress[] {
+  const { spec, status } = document as Written;
+  const list = (kind: ServiceAddress['kind'], path: string, texts: readonly (string | undefined)[] = []) =>
+    texts.flatMap((text, i) =>
+      text === undefined ? [] : [{ kind, text, path: path.replace('#', String(i)) }],
+    );
+  const clusterIPs = spec.clusterIPs?.length ? spec.clusterIPs : undefined;
+  const ingress = status?.loadBalancer?.ingress?.map(({ ip, ipMode }) =>
+    ip && (ipMode ?? 'VIP') === 'VIP' ? ip : undefined,
+  );
+  return [
+    ...list('clusterIP', 'spec.clusterIPs[#]', clusterIPs),
+    ...list('clusterIP', 'spec.clusterIP', clusterIPs ? [] : [spec.clusterIP ?? '']),
+    ...list('externalIP', 'spec.externalIPs[#]', spec.externalIPs ?? []),
+    ...list('loadBalancer', 'status.loadBalancer.ingress[#].ip', ingress),
+  ];
+}
+
+interface Written {
+  readonly spec: {
+    readonly clusterIP?: string | null;
+    readonly clusterIPs?: readonly string[] | null;
+    readonly externalIPs?: readonly string[] | null;
+  };
+  readonly status?: {
+    readonly loadBalancer?: {
+      readonly ingress?: readonly { readonly ip?: string; readonly ipMode?: string }[] | null;
+    } | null;
+  } | null;
+}
+
+/** Where an address was written. */
+export function addressPath(document: unknown, words: Words): string {
+  const found = addressesIn(document).find(
+    ({ text }) => addressRefusal(text) === null && sameWords(parseAddress(text).words, words),
+  );
+  return found?.path ?? 'spec';
 }

@@ -9,6 +9,7 @@ import { registerCheck } from './check.ts';
 import { registerDelete } from './delete.ts';
 import { registerDemo } from './demo.ts';
 import { registerDetach } from './detach.ts';
+import { registerExplain } from './explain.ts';
 import { registerGet } from './get.ts';
 import { registerStatus } from './status.ts';
 import { registerUp } from './up.ts';
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Register[] = [
   registerApply,
   registerDelete,
   registerGet,
+  registerExplain,
   registerStatus,
   registerAttach,
   registerDetach,

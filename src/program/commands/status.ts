@@ -72,6 +72,9 @@ function screen(context: Context, status: Status): string {
     ...(more > 0 ? [`  … and ${more} more: twill status -o json`] : []),
     `networks ${counts.networks}  ports ${counts.ports}  peers ${counts.peers}  services ${counts.services}  flows ${counts.flows}`,
     truncate(`peer probing: ${status.probing}`, SCREEN_COLUMNS),
+    ...status.hostPorts.map((port, i) =>
+      truncate(hostPort(port, i === 0 ? status.hostRoutes : 0), SCREEN_COLUMNS),
+    ),
   ];
   const busiest = [...status.ports].sort(
     (a, b) =>
@@ -83,6 +86,13 @@ function screen(context: Context, status: Status): string {
     block(DROPS, status.drops, 'twill get drops'),
   ];
   return [`${lines.join('\n')}\n`, ...blocks.filter((text) => text !== '')].join('\n');
+}
+
+/** @param routes those that lead through it */
+function hostPort(port: Status['hostPorts'][number], routes: number): string {
+  const { interface: link, network, addresses, masquerade } = port;
+  const how = `${masquerade ? ', masqueraded' : ''}${routes > 0 ? `, routes to services: ${routes}` : ''}`;
+  return `the host in ${network}: ${link} ${addresses.join(' ')}${how}`;
 }
 
 function block<T>(columns: readonly Column<T>[], rows: readonly T[], all: string): string {

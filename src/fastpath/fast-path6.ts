@@ -1,0 +1,428 @@
+import { Control, Gso } from '../card/layout.ts';
+import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
+import { TcpState } from '../conntrack/tcp-state.ts';
+import { UdpState } from '../conntrack/timeouts.ts';
+import { LINE_WORDS, Line, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import type { Locations } from '../fabric/locations.ts';
+import type { Networks } from '../fabric/networks.ts';
+import type { Packets } from '../packet/packets.ts';
+import type { Runs } from '../packet/runs.ts';
+import type { Judge } from '../service/verdict.ts';
+import type { Epochs } from '../table/epochs.ts';
+import { Hasher } from '../table/hash.ts';
+import { FIRST_PEER, GATEWAY } from '../telemetry/counters.ts';
+import { fold, swap16 } from '../wire/checksum.ts';
+import { ETHERNET_BYTES } from '../wire/ethernet.ts';
+import { Protocol } from '../wire/ipv4.ts';
+import { IPV6_BYTES, Ipv6, isLinkLocal } from '../wire/ipv6.ts';
+import { Tcp, TcpFlag } from '../wire/tcp.ts';
+import { UDP_BYTES, Udp } from '../wire/udp.ts';
+import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
+import type { Family } from './families.ts';
+import { Hop, type NextHops } from './next-hops.ts';
+import { Path, type Paths, Role } from './paths.ts';
+import { createTracked } from './tracked.ts';
+
+/** Ethernet, IPv6 without extension headers, UDP: the shortest frame looked at. */
+const SHORTEST = 62;
+const IP = ETHERNET_BYTES;
+const L4 = IP + IPV6_BYTES;
+const SOURCE = IP + Ipv6.SOURCE;
+const DESTINATION = IP + Ipv6.DESTINATION;
+/** Words as they stand on the wire, read on a little-endian machine. */
+const VXLAN_I_FLAG = 0x0008;
+const ETHERTYPE = 0xdd86;
+const VERSION_6 = 0x60;
+const MAPPED = 0xffff0000 | 0;
+/** One hop less, in the word of payload length, next header and hop limit. */
+const ONE_HOP = 0x01000000;
+/** UDP ports 547 → 546, which admission judges (B25). */
+const DHCPV6_REPLY = 0x02230222;
+const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
+
+/** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
+const update = (field: number, delta: number): number => ~fold((~field & 0xffff) + delta) & 0xffff;
+
+/**
+ * The fast path of IPv6: what fast-path.ts does for IPv4, and only that, so that both read the same tables and promise
+ * the same. Looked at: IPv6 without extension headers, TCP and UDP, from ports and from peers. Addresses of four words
+ * cost a second cache line of a flow and of a next hop, and whether a port may use its source is asked for each frame
+ * that does not repeat the one before.
+ */
+export function createFastPath6(
+  packets: Packets,
+  networks: Networks,
+  locations: Locations,
+  flows: Flows,
+  judge: Judge,
+  paths: Paths,
+  hops: NextHops,
+  epochs: Epochs,
+  vxlanPort: Uint8Array,
+  runs: Runs,
+  seed: number,
+): Family {
+  const { view, words, memory } = packets;
+  const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoType, gsoSize, tos } = memory;
+  const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
+  const { from: runFrom, to: runTo, rx: runRx, tx: runTx, size: runSize, bytes: runBytes } = runs;
+  const { roles, sourceMask, rows: path } = paths;
+  const hop = hops.rows;
+  const epoch = epochs.of;
+  const hasher = new Hasher(seed);
+  const { advance, renew } = createTracked(packets, flows);
+  /** Tuple of the frame at hand, and of what answers it. */
+  const tuple = new Int32Array(TUPLE_WORDS);
+  const reply = new Int32Array(TUPLE_WORDS);
+  /** Source and destination of the frame before, as on the wire. */
+  const addresses = new Int32Array(8);
+
+  function run(first: number, last: number, now: number): number {
+    const isTracking = flows.count > 0;
+    const { lines, expires, state } = flows;
+    // Frames of one burst often share path, addresses, ports and so flow and next hop: the previous answer is then still
+    // true.
+    let p = 0;
+    let h = -1;
+    let id = -1;
+    let isKnown = false;
+    let lastPorts = 0;
+    let lastProtocol = 0;
+    let lastFrom = -1;
+    let lastTo = -1;
+    let bytes = 0;
+    let current = runs.count - 1;
+    let i = first;
+    let tx = control[Control.TX_COUNT]!;
+    for (; i < last; i++, tx++) {
+      const slot = rx[i]!;
+      const dev = device[slot]!;
+      const role = roles[dev]!;
+      let at = start[slot]!;
+      let size = length[slot]!;
+      if (fault[slot] !== 0 || (at & 3) !== 2) break;
+      let key0: number;
+      let key4 = 0;
+      let key5 = 0;
+      if (role === Role.PORT) {
+        key0 = (words[at >> 2]! & 0xffff0000) | dev;
+      } else {
+        if (role !== Role.TUNNEL) break;
+        at += VXLAN_BYTES;
+        size -= VXLAN_BYTES;
+        key0 = words[at >> 2]!;
+        key4 = paths.outerSource(slot, dev);
+        key5 = words[(at >> 2) - 1]!;
+        if (words[(at >> 2) - 2]! >>> 16 !== VXLAN_I_FLAG || (key5 & 0xffff) !== 0) break; // V20, V23
+        if (key4 === 0) break;
+        key5 |= dev;
+      }
+      const w = at >> 2;
+      const second = words[w + 5]!;
+      const payload = ((second << 8) & 0xff00) | ((second >>> 8) & 0xff);
+      const protocol = (second >>> 16) & 0xff;
+      if (words[w + 3]! >>> 16 !== ETHERTYPE || (words[w + 4]! & 0xf0) !== VERSION_6) break;
+      if (size < SHORTEST || payload > size - L4) break;
+      const ports = view.getInt32(at + L4);
+      if (protocol === Protocol.UDP) {
+        if (payload < UDP_BYTES) break;
+        if (role === Role.PORT && (vxlanPort[ports & 0xffff] !== 0 || ports === DHCPV6_REPLY)) break;
+      } else if (protocol !== Protocol.TCP || payload < 20) break;
+      if (
+        path[p + 1] !== words[w + 1] ||
+        path[p + 2] !== words[w + 2] ||
+        path[p + 3] !== words[w + 3] ||
+        path[p] !== key0 ||
+        path[p + 4] !== key4 ||
+        path[p + 5] !== key5 ||
+        path[p + Path.EPOCH] !== epoch[path[p + Path.NETWORK]!]
+      ) {
+        p = paths.find(key0, words[w + 1]!, words[w + 2]!, words[w + 3]!, key4, key5, at, dev, now);
+        isKnown = false;
+        if (p < 0) break;
+      }
+      const network = path[p + Path.NETWORK]!;
+      if (role === Role.TUNNEL && !isFinished(slot, w, at, size, network, protocol, payload)) break;
+      if (path[p + Path.SEEN] !== now && !paths.renew(p, now)) break;
+      let to = path[p + Path.TO]!;
+      if (!isKnown || ports !== lastPorts || protocol !== lastProtocol || !hasAddresses(w)) {
+        if (isMapped(w + 6) || isMapped(w + 10)) break;
+        if (sourceMask[dev] !== 0 && !isOwn(path[p + Path.FROM]!, at)) break; // B24
+        if (to === GATEWAY && isLinkLocal(view.getInt32(at + SOURCE))) break;
+        readTuple(at, (network << 8) | protocol, ports);
+        id = isTracking ? flows.seek(tuple) : -1;
+        if (id < 0 && isTracking && protocol === Protocol.UDP) {
+          // Its answers might be taken for those of a service: service/open.ts gives it another port.
+          reverseTuple(tuple, reply);
+          if (flows.seek(reply) >= 0) break;
+        }
+        if (id < 0 && to === GATEWAY && isConcerned()) break;
+        h = -1;
+        for (let n = 0; n < 8; n++) addresses[n] = words[w + 6 + n]!;
+        isKnown = true;
+        lastPorts = ports;
+        lastProtocol = protocol;
+      }
+      if (isTracking) {
+        if (id >= 0) {
+          if (((expires[id >> 1]! - now) | 0) <= 0) break;
+          if (to !== GATEWAY && (id & 1) === ORIGINAL) break; // N6
+          if (lines[id * LINE_WORDS + Line.IS_READY] === 0 && !flows.prepare(id)) break;
+          if (protocol === Protocol.TCP) {
+            const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
+            if (state[id >> 1] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
+          } else {
+            if ((id & 1) !== ORIGINAL && state[id >> 1] !== UdpState.REPLIED) break;
+            if (csumStart[slot] === 0 && words[w + 15]! >>> 16 === 0) break; // N41
+          }
+        } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
+          break;
+      }
+      const packet = gsoSize[slot] === 0 ? size - IP : segment(slot, at + csumStart[slot]!);
+      if (to !== GATEWAY) {
+        if (packet > path[p + Path.MTU]!) break; // B20
+        txDevice[tx] = path[p + Path.DEVICE]!;
+      } else {
+        if (second >>> 24 <= 1) break; // N7
+        if (h < 0 || hop[h + Hop.EPOCH] !== epoch[network]) {
+          const isToBackend = id >= 0 && (id & 1) === ORIGINAL;
+          h = isToBackend ? hopToBackend(network, id, now) : hopTo(network, at, now);
+          if (h < 0) break;
+        }
+        if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
+        to = hop[h + Hop.TO]!;
+        if (packet > hop[h + Hop.MTU]! || (role === Role.TUNNEL && to >= FIRST_PEER)) break; // B20, V31
+        const isStrange = path[p + Path.FROM] === to || (role === Role.TUNNEL && id < 0);
+        if (hop[h + Hop.IS_OUT] !== 0 && isStrange) break; // A4
+        txDevice[tx] = hop[h + Hop.DEVICE]!;
+      }
+      if (id >= 0) {
+        if (protocol !== Protocol.TCP) renew(id >> 1, now);
+        else if (!advance(at + L4, payload, id, now)) break; // N13
+        translate(slot, at, size, id);
+      }
+      if (path[p + Path.TO] === GATEWAY) route(w, h);
+
+      // Nothing stops the frame from here on.
+      txSlot[tx] = slot;
+      txStart[tx] = at;
+      txLength[tx] = size;
+      if (role === Role.TUNNEL) {
+        start[slot] = at;
+        length[slot] = size;
+      }
+      if (to >= FIRST_PEER) {
+        const remote = path[p + Path.TO] === GATEWAY ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
+        encapsulate(tx, at, size, protocol, network, remote, id);
+      }
+      const from = path[p + Path.FROM]!;
+      if (from !== lastFrom || to !== lastTo) {
+        if (lastFrom >= 0) close(current, i, bytes);
+        current++;
+        runFrom[current] = from;
+        runTo[current] = to;
+        runRx[current] = i;
+        runTx[current] = tx;
+        bytes = 0;
+        lastFrom = from;
+        lastTo = to;
+      }
+      bytes += size;
+    }
+    if (lastFrom >= 0) close(current, i, bytes);
+    runs.count = current + 1;
+    control[Control.TX_COUNT] = tx;
+    return i;
+  }
+
+  function close(run: number, end: number, bytes: number): void {
+    runSize[run] = end - runRx[run]!;
+    runBytes[run] = bytes;
+  }
+
+  /** Has a frame the source and destination of the one before? */
+  function hasAddresses(w: number): boolean {
+    return (
+      words[w + 13] === addresses[7] &&
+      words[w + 9] === addresses[3] &&
+      words[w + 12] === addresses[6] &&
+      words[w + 8] === addresses[2] &&
+      words[w + 11] === addresses[5] &&
+      words[w + 7] === addresses[1] &&
+      words[w + 10] === addresses[4] &&
+      words[w + 6] === addresses[0]
+    );
+  }
+
+  /** Is the address at word `w` ::ffff:a.b.c.d, which the stages do not take for one? */
+  function isMapped(w: number): boolean {
+    return words[w + 2] === MAPPED && (words[w]! | words[w + 1]!) === 0;
+  }
+
+  function isOwn(port: number, at: number): boolean {
+    return locations.ownsAddress6(
+      port,
+      view.getInt32(at + SOURCE),
+      view.getInt32(at + SOURCE + 4),
+      view.getInt32(at + SOURCE + 8),
+      view.getInt32(at + SOURCE + 12),
+    );
+  }
+
+  /** May the destination in `tuple` be a service's? */
+  function isConcerned(): boolean {
+    return judge.isConcerned(
+      tuple[Word.DESTINATION_HIGH]!,
+      tuple[Word.DESTINATION_HIGH + 1]!,
+      tuple[Word.DESTINATION_HIGH + 2]!,
+      tuple[Word.DESTINATION]!,
+    );
+  }
+
+  function hopTo(network: number, at: number, now: number): number {
+    return hops.find6(
+      network,
+      view.getInt32(at + DESTINATION),
+      view.getInt32(at + DESTINATION + 4),
+      view.getInt32(at + DESTINATION + 8),
+      view.getInt32(at + DESTINATION + 12),
+      now,
+    );
+  }
+
+  /** The next hop of a packet that becomes one to its flow's backend. */
+  function hopToBackend(network: number, id: number, now: number): number {
+    const { lines } = flows;
+    const line = (id ^ 1) * LINE_WORDS;
+    return hops.find6(
+      network,
+      lines[line + Word.SOURCE_HIGH]!,
+      lines[line + Word.SOURCE_HIGH + 1]!,
+      lines[line + Word.SOURCE_HIGH + 2]!,
+      lines[line + Word.SOURCE]!,
+      now,
+    );
+  }
+
+  function readTuple(at: number, scope: number, ports: number): void {
+    tuple[Word.SCOPE] = scope;
+    tuple[Word.PORTS] = ports;
+    tuple[Word.SOURCE_HIGH] = view.getInt32(at + SOURCE);
+    tuple[Word.SOURCE_HIGH + 1] = view.getInt32(at + SOURCE + 4);
+    tuple[Word.SOURCE_HIGH + 2] = view.getInt32(at + SOURCE + 8);
+    tuple[Word.SOURCE] = view.getInt32(at + SOURCE + 12);
+    tuple[Word.DESTINATION_HIGH] = view.getInt32(at + DESTINATION);
+    tuple[Word.DESTINATION_HIGH + 1] = view.getInt32(at + DESTINATION + 4);
+    tuple[Word.DESTINATION_HIGH + 2] = view.getInt32(at + DESTINATION + 8);
+    tuple[Word.DESTINATION] = view.getInt32(at + DESTINATION + 12);
+  }
+
+  /** One packet of an established flow: its traffic, one end and its checksum (N40–N43). */
+  function translate(slot: number, at: number, size: number, id: number): void {
+    const { lines, traffic } = flows;
+    const line = id * LINE_WORDS;
+    traffic[id * 2]!++;
+    traffic[id * 2 + 1]! += size;
+    const isOriginal = (id & 1) === ORIGINAL;
+    const other = (id ^ 1) * LINE_WORDS;
+    const high = other + (isOriginal ? Word.SOURCE_HIGH : Word.DESTINATION_HIGH);
+    const end = at + (isOriginal ? DESTINATION : SOURCE);
+    view.setInt32(end, lines[high]!);
+    view.setInt32(end + 4, lines[high + 1]!);
+    view.setInt32(end + 8, lines[high + 2]!);
+    view.setInt32(end + 12, lines[line + Line.ADDRESS]!);
+    view.setInt32(at + L4, lines[line + Line.PORTS]!);
+    const deltas = lines[line + Line.DELTAS]!;
+    const w = at >> 2;
+    const isPartial = csumStart[slot] !== 0; // N42: ports are no part of a pseudo-header
+    if (((words[w + 5]! >>> 16) & 0xff) === Protocol.TCP) {
+      const word = words[w + 18]!;
+      const field = word & 0xffff;
+      const next = isPartial ? fold(field + (deltas & 0xffff)) : update(field, deltas >>> 16);
+      words[w + 18] = (word & 0xffff0000) | next;
+      return;
+    }
+    const word = words[w + 15]!;
+    const field = word >>> 16;
+    const next = isPartial ? fold(field + (deltas & 0xffff)) : update(field, deltas >>> 16) || 0xffff; // N41
+    words[w + 15] = (word & 0xffff) | (next << 16);
+  }
+
+  /** New Ethernet addresses and one hop less (N7, A14). The two bytes before the frame are headroom. */
+  function route(w: number, h: number): void {
+    words[w] = hop[h + Hop.W0]!;
+    words[w + 1] = hop[h + Hop.W1]!;
+    words[w + 2] = hop[h + Hop.W2]!;
+    words[w + 3] = hop[h + Hop.W3]!;
+    words[w + 5] = words[w + 5]! - ONE_HOP;
+  }
+
+  /** What overlay/encap.ts does, for an IPv6 packet with ports. */
+  function encapsulate(
+    tx: number,
+    at: number,
+    size: number,
+    protocol: number,
+    network: number,
+    remote: number,
+    id: number,
+  ): void {
+    const dscp = networks.tos[network]!;
+    const inner = (view.getUint16(at + IP) >>> 4) & 0xff;
+    view.setInt32(at - VXLAN_BYTES, VXLAN_FLAGS);
+    view.setInt32(at - 4, networks.vni[network]! << 8);
+    txStart[tx] = at - VXLAN_BYTES;
+    txLength[tx] = size + VXLAN_BYTES;
+    txRemote[tx] = remote;
+    txTos[tx] = dscp < 0 ? inner : dscp | (inner & 3); // V7, V12
+    const entropy =
+      id >= 0 ? flows.lines[id * LINE_WORDS + Line.ENTROPY]! : flowHash(at, protocol, view.getInt32(at + L4));
+    txEntropy[tx] = entropy >>> 1; // V4
+  }
+
+  function flowHash(at: number, protocol: number, ports: number): number {
+    return hasher.of10(
+      protocol,
+      ports,
+      view.getInt32(at + SOURCE),
+      view.getInt32(at + SOURCE + 4),
+      view.getInt32(at + SOURCE + 8),
+      view.getInt32(at + SOURCE + 12),
+      view.getInt32(at + DESTINATION),
+      view.getInt32(at + DESTINATION + 4),
+      view.getInt32(at + DESTINATION + 8),
+      view.getInt32(at + DESTINATION + 12),
+    );
+  }
+
+  /** Has a decapsulated frame nothing left for overlay/inner.ts to do? */
+  function isFinished(
+    slot: number,
+    w: number,
+    at: number,
+    size: number,
+    network: number,
+    protocol: number,
+    payload: number,
+  ): boolean {
+    const outer = tos[slot]! & 3;
+    if (outer !== 0 && outer !== ((view.getUint16(at + IP) >>> 4) & 3)) return false; // V12
+    const isTcp = protocol === Protocol.TCP;
+    if (isTcp && gsoSize[slot] === 0 && size - IP > networks.mtu[network]!) return false; // V26
+    let sum = 0;
+    for (let i = 6; i < 14; i++) sum += (words[w + i]! & 0xffff) + (words[w + i]! >>> 16);
+    const pseudo = fold(sum + (protocol << 8) + swap16(payload));
+    if (pseudo !== (isTcp ? words[w + 18]! & 0xffff : words[w + 15]! >>> 16)) return true;
+    // A partial checksum: is it known to be one?
+    return csumStart[slot] === L4 && csumOffset[slot] === (isTcp ? Tcp.CHECKSUM : Udp.CHECKSUM);
+  }
+
+  /** Size of a super-frame's largest packet. @param l4 where its checksum begins. */
+  function segment(slot: number, l4: number): number {
+    const isUdp = (gsoType[slot]! & ~Gso.ECN) === Gso.UDP_L4;
+    const header = isUdp ? UDP_BYTES : (view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2;
+    return csumStart[slot]! - IP + header + gsoSize[slot]!;
+  }
+
+  return { run };
+}

@@ -1,0 +1,55 @@
+import type { Flows } from '../conntrack/flows.ts';
+import { TcpState } from '../conntrack/tcp-state.ts';
+import { TIMERS } from '../conntrack/timeouts.ts';
+import { passNext, scaleOf, Verdict, WINDOW_WORDS, Window } from '../conntrack/windows.ts';
+import type { Packets } from '../packet/packets.ts';
+import { swap16 } from '../wire/checksum.ts';
+import { TCP_BYTES, Tcp } from '../wire/tcp.ts';
+
+/** NOP, NOP, timestamp: the only options of a segment that say nothing of windows. Words as they stand on the wire. */
+const TIMESTAMP = 0x0a080101;
+const TIMESTAMP_BYTES = 12;
+
+/** What a packet of an established flow does to it. */
+export interface Tracked {
+  /**
+   * A segment of an established connection, which no list of candidates for eviction has (N22).
+   * @param l4 where its header stands  @param length of header and payload
+   * @returns false when the stages must look closer: at its place, or at options that may say more of it.
+   */
+  advance(l4: number, length: number, id: number, now: number): boolean;
+  /** The timer of a UDP flow. */
+  renew(row: number, now: number): void;
+}
+
+/** @param flows of which only those are looked at whose source stays */
+export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
+  const { timeouts } = flows;
+
+  function advance(l4: number, length: number, id: number, now: number): boolean {
+    const { windows, expires } = flows;
+    const w = l4 >> 2;
+    const word = words[w + 3]!;
+    const header = (word & 0xf0) >>> 2;
+    const payload = length - header;
+    if (payload < 0) return false;
+    if (header !== TCP_BYTES && (header !== TCP_BYTES + TIMESTAMP_BYTES || words[w + 5] !== TIMESTAMP))
+      return false;
+    const seq = view.getInt32(l4 + Tcp.SEQUENCE);
+    const ack = view.getInt32(l4 + Tcp.ACKNOWLEDGMENT);
+    const window = swap16(word >>> 16) << scaleOf(windows[id * WINDOW_WORDS + Window.OPTIONS]!);
+    const verdict = passNext(windows, id, seq, payload, ack, window);
+    if (verdict === Verdict.OUTSIDE) return false;
+    const timer = verdict === Verdict.INSIDE ? TcpState.ESTABLISHED : 2 * TIMERS + TcpState.ESTABLISHED;
+    expires[id >> 1] = (now + timeouts[timer]!) | 0;
+    return true;
+  }
+
+  function renew(row: number, now: number): void {
+    const { expires, state } = flows;
+    const phase = state[row]!;
+    if (expires[row] !== ((now + timeouts[phase]!) | 0)) flows.refresh(row, phase, now);
+  }
+
+  return { advance, renew };
+}
