@@ -95,7 +95,7 @@ export class FakeHost implements HostSystem {
   }
 
   sysctl(name: string): string {
-    return this.sysctls.get(name)!;
+    return this.sysctls.get(name) ?? '1';
   }
 
   setSysctl(name: string, value: string): void {
