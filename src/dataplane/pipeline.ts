@@ -37,6 +37,7 @@ import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
 import { Chooser } from '../service/choice/chooser.ts';
 import { Ending } from '../service/ending.ts';
+import { Fragments } from '../service/fragments.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
 import { Related } from '../service/related.ts';
@@ -80,6 +81,7 @@ export class Pipeline {
   readonly nat: SourceNat;
   readonly opener: Opener;
   readonly ending: Ending;
+  readonly fragments: Fragments;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
   readonly admit: Admit;
@@ -162,6 +164,7 @@ export class Pipeline {
       this.originator,
     );
     this.ending = new Ending(packets, this.flows, networks, this.originator);
+    this.fragments = new Fragments(packets, this.flows, this.judge);
     const related = new Related(packets, this.flows, this.judge);
     this.translate = new Translate(
       packets,
@@ -171,6 +174,7 @@ export class Pipeline {
       this.opener,
       this.ending,
       related,
+      this.fragments,
       this.originator,
     );
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
@@ -337,6 +341,7 @@ export class Pipeline {
     this.bridge.maintain(now);
     this.flows.sweep(now, (this.flows.extent / 50 + 1) | 0);
     this.affinities.sweep(now, 64);
+    this.fragments.maintain(now);
     const { globals } = this.counters;
     globals[Global.FDB_EVICTIONS] = this.bridge.evictions;
     globals[Global.FLOWS] = this.flows.count;

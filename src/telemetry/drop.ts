@@ -58,6 +58,10 @@ export const enum Drop {
   FLOW_ENDED,
   BAD_ICMP,
   UNRELATED_ERROR,
+  NO_CHECKSUM,
+  FRAGMENT_INVALID,
+  FRAGMENT_LIMIT,
+  FRAGMENT_TIMEOUT,
   COUNT,
 }
 
@@ -109,7 +113,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('NO_ROUTE', 'the gateway has no route to the destination'),
   reason('NEIGHBOR_PENDING_FULL', 'oldest of too many packets waiting for one address to be resolved'),
   reason('NEIGHBOR_FAILED', 'the destination did not answer ARP or neighbour discovery'),
-  reason('FRAGMENT_TO_SERVICE', 'IP fragment that would need translation'),
+  reason('FRAGMENT_TO_SERVICE', 'IP fragment of a datagram that no service takes'),
   reason('UNSUPPORTED_TO_SERVICE', 'protocol other than TCP or UDP to a service address'),
   reason('NO_ENDPOINT', 'the service has no usable endpoint'),
   reason('NO_SUCH_SERVICE_PORT', 'service address without such a port'),
@@ -130,4 +134,8 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('FLOW_ENDED', 'of a connection that was reset when its endpoint left (onEndpointRemoved)'),
   reason('BAD_ICMP', 'ICMP error with a wrong checksum, about another error, or about a later fragment'),
   reason('UNRELATED_ERROR', 'ICMP error to a service address, about no flow there is'),
+  reason('NO_CHECKSUM', 'IPv6 datagram without checksum to a service'),
+  reason('FRAGMENT_INVALID', 'IP fragment that overlaps others, ends beyond a datagram, or lacks its header'),
+  reason('FRAGMENT_LIMIT', 'fragment of the oldest of too many datagrams, or of too many fragments'),
+  reason('FRAGMENT_TIMEOUT', 'fragment of a datagram of which others did not come in time'),
 ];

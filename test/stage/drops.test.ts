@@ -5,8 +5,9 @@ import { Fault, Gso, TxStatus } from '../../src/card/layout.ts';
 import type { HostConfig, Op } from '../../src/dataplane/config.ts';
 import { DROP_REASONS, Drop } from '../../src/telemetry/drop.ts';
 import { address4, Fabric, IPS, MACS, network, port, service } from '../fabric.ts';
+import { address6, dualNetwork, IPS6 } from '../fabric6.ts';
 import { arp, echoRequest, ethernet, icmp, ipv4, tcp, udp, vxlan } from '../frames.ts';
-import { solicitation } from '../frames6.ts';
+import { solicitation, udp6 } from '../frames6.ts';
 
 interface Row {
   readonly reason: keyof typeof Drop;
@@ -49,6 +50,9 @@ const from = (fabric: Fabric, fields: { flags: string; sport?: number }) =>
     'a',
     routed(tcp({ from: IPS.a, to: VIP, sport: 40_000, dport: 80, seq: 1001, ack: 1, ...fields })),
   );
+/** A fragment that is not the last, the `index`th of such a length, to a service. */
+const piece = (length: number, index = 1) =>
+  routed(ipv4({ from: IPS.a, to: VIP, protocol: 17, fragment: 0x2000 | (index + 3) }, Array(length).fill(1)));
 const refusing = (status: TxStatus) => (fabric: Fabric) => {
   fabric.status.set('b', status);
   fabric.from('a', plain());
@@ -195,7 +199,8 @@ const ROWS: readonly Row[] = [
   {
     reason: 'FRAGMENT_TO_SERVICE',
     ops: [shop(local)],
-    provoke: (f) => f.from('a', routed(udp({ from: IPS.a, to: VIP, sport: 1, dport: 80, fragment: 0x2000 }))),
+    provoke: (f) =>
+      f.from('a', routed(ipv4({ from: IPS.a, to: VIP, protocol: 47, fragment: 0x2000 }, [1, 2]))),
   },
   {
     reason: 'UNSUPPORTED_TO_SERVICE',
@@ -310,11 +315,44 @@ const ROWS: readonly Row[] = [
       );
     },
   },
+  { reason: 'FRAGMENT_INVALID', ops: [shop(local)], provoke: (f) => f.from('a', piece(9)) },
+  {
+    reason: 'FRAGMENT_LIMIT',
+    ops: [shop(local)],
+    count: 64,
+    provoke: (f) => {
+      for (let i = 0; i < 64; i++) f.from('a', piece(8, i));
+    },
+  },
+  {
+    reason: 'FRAGMENT_TIMEOUT',
+    ops: [shop(local)],
+    provoke: (f) => {
+      f.from('a', piece(8));
+      f.wait(31_000);
+    },
+  },
   {
     reason: 'UNRELATED_ERROR',
     ops: [shop(local)],
     provoke: (f) =>
       f.from('a', routed(icmp(IPS.a, VIP, [3, 3, 0, 0, 0, 0, 0, 0, ...echoRequest(VIP, IPS.a)]))),
+  },
+  {
+    reason: 'NO_CHECKSUM',
+    ops: [
+      { op: 'network', network: dualNetwork() },
+      shop({
+        protocol: 17,
+        vip: address6('fd00:96::10'),
+        backends: [{ address: address6(IPS6.b), port: 53 }],
+      }),
+    ],
+    provoke: (f) => {
+      const bare = udp6({ from: IPS6.a, to: 'fd00:96::10', sport: 1, dport: 80 });
+      bare.splice(46, 2, 0, 0);
+      f.from('a', ethernet({ src: MACS.a, dst: MACS.gateway, type: 0x86dd }, bare));
+    },
   },
   {
     reason: 'BAD_ND',
