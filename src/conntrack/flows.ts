@@ -4,6 +4,7 @@ import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
 import { deltaHalf, deltaWord, fold, swap16 } from '../wire/checksum.ts';
+import { Pairs } from './pairs.ts';
 import { EVICTION_CLASS, EvictionClass, TIMERS, timeoutTable } from './timeouts.ts';
 import { isTuple4, LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
 import { clearWindows, WINDOW_WORDS } from './windows.ts';
@@ -53,6 +54,8 @@ export class Flows {
   created = 0;
   evicted = 0;
 
+  /** Between which addresses there are flows. */
+  pairs!: Pairs;
   private readonly hasher: Hasher;
   index!: HashIndex;
   private rows!: RowPool;
@@ -88,7 +91,7 @@ export class Flows {
 
   constructor(
     public limit: number,
-    seed: number,
+    private readonly seed: number,
   ) {
     this.hasher = new Hasher(seed);
     this.allocate(limit);
@@ -97,6 +100,7 @@ export class Flows {
   /** All columns for `capacity` flows. @throws RangeError without changing anything when memory is short. */
   private allocate(capacity: number): void {
     const columns = {
+      pairs: new Pairs(capacity * 2, this.seed),
       index: new HashIndex(capacity * 2),
       rows: new RowPool(capacity),
       lists: new Lists(4, capacity),
@@ -241,6 +245,8 @@ export class Flows {
     this.write(row * 2 + 1, reply);
     this.index.insert(this.hash(original), row * 2);
     this.index.insert(this.hash(reply), row * 2 + 1);
+    this.pairs.count(original, 0, 1);
+    this.pairs.count(reply, 0, 1);
     this.used[row] = 1;
     this.state[row] = state;
     this.snat[row] = isSourceKept(original, reply) ? 0 : 1;
@@ -289,6 +295,8 @@ export class Flows {
     const reply = this.tuple(row * 2 + 1);
     this.index.remove(this.hash(original), row * 2);
     this.index.remove(this.hash(reply), row * 2 + 1);
+    this.pairs.count(original, 0, -1);
+    this.pairs.count(reply, 0, -1);
     this.lists.remove(EVICTION_CLASS[this.state[row]!]!, row);
     this.used[row] = 0;
     this.rows.give(row);

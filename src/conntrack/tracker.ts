@@ -43,15 +43,19 @@ export class Tracker {
 
   /** What the first packet of a flow says. */
   begin(slot: number, row: number): void {
-    if (this.packets.protocol[slot] !== Protocol.TCP || !this.read(slot)) return;
+    if (this.packets.protocol[slot] !== Protocol.TCP || !this.read(slot, 0)) return;
     this.beginWindow(row * 2 + ORIGINAL);
   }
 
-  /** A packet of the flow. @returns the new state, or IGNORE, INVALID, OUT_OF_WINDOW, NEW_FLOW. */
-  step(slot: number, row: number, direction: number, now: number): number {
+  /**
+   * A packet of the flow.
+   * @param beyond bytes of it that are in later fragments
+   * @returns the new state, or IGNORE, INVALID, OUT_OF_WINDOW, NEW_FLOW.
+   */
+  step(slot: number, row: number, direction: number, beyond: number, now: number): number {
     const isTcp = this.packets.protocol[slot] === Protocol.TCP;
     if (!isTcp) return this.stepUdp(row, direction, now);
-    return this.read(slot) ? this.stepTcp(row, direction, now) : INVALID;
+    return this.read(slot, beyond) ? this.stepTcp(row, direction, now) : INVALID;
   }
 
   private stepTcp(row: number, direction: number, now: number): number {
@@ -124,7 +128,7 @@ export class Tracker {
   }
 
   /** Reads the segment in `slot`. @returns false when its header is no TCP header. */
-  private read(slot: number): boolean {
+  private read(slot: number, beyond: number): boolean {
     const { packets } = this;
     const { view } = packets;
     const ip = packets.l3[slot]!;
@@ -142,7 +146,7 @@ export class Tracker {
     this.ack = view.getInt32(tcp + Tcp.ACKNOWLEDGMENT);
     this.window = view.getUint16(tcp + Tcp.WINDOW);
     const marks = ((this.flags >>> 1) & 1) + (this.flags & 1); // SYN and FIN count
-    this.end = (this.seq + last - this.body + marks) | 0;
+    this.end = (this.seq + last - this.body + beyond + marks) | 0;
     return true;
   }
 

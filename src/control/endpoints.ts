@@ -47,6 +47,19 @@ export function* addressesNear(
   }
 }
 
+/** How many addresses of a node are ready; whatever the port (S34). */
+export function localReady(slices: Slices, nodeName: string): number {
+  const addresses = new Set<string>();
+  for (const { spec } of slices) {
+    const here = nodeName === '' ? 0 : spec.nodes.indexOf(nodeName) + 1;
+    for (let i = 0; here > 0 && i < spec.words.length; i += ENDPOINT_WORDS) {
+      const state = spec.words[i + 4]!;
+      if (state >> 3 === here && isReady(state)) addresses.add(spec.words.subarray(i, i + 4).join());
+    }
+  }
+  return addresses.size;
+}
+
 /** Which service port asks, and from where. */
 export interface Query {
   readonly addressType: 'IPv4' | 'IPv6';

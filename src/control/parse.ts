@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { Path, RawDocument } from './document.ts';
 import { formatPath, isRecord, parsePath, readDocuments } from './document.ts';
+import { isEndpoints, mirrored } from './legacy.ts';
 import { PlainResource } from './plain.ts';
 import { nearest, show } from './problem.ts';
 import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.ts';
@@ -48,11 +49,13 @@ export function parseSources(sources: readonly Source[]): Parsed {
     const first = problems.length;
     const read = readDocuments(source);
     problems.push(...read.problems);
-    for (const document of read.documents) {
-      if (document instanceof PlainResource) {
-        resources.push(document as Resource);
+    for (const given of read.documents) {
+      if (given instanceof PlainResource) {
+        resources.push(given as Resource);
         continue;
       }
+      const document = isEndpoints(given) ? mirrored(given, warnings) : given;
+      if (!document) continue;
       const kind = kindOf(document, problems, warnings);
       const resource = kind && READERS[kind].read(document, problems);
       if (!resource) continue;
@@ -169,5 +172,6 @@ function leadingZeros(document: RawDocument): Problem[] {
   };
   visit(document.value.spec, ['spec']);
   visit(document.value.endpoints, ['endpoints']);
+  if (document.value.kind === 'Service') visit(document.value.status, ['status']);
   return warnings;
 }

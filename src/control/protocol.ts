@@ -11,6 +11,7 @@
  *
  * Every error body is a Failure.
  */
+import type { Algorithm, OnEndpointRemoved } from '../dataplane/config.ts';
 import type {
   AffinityRow,
   Fate,
@@ -33,6 +34,8 @@ export const GET_KINDS = [
   'peers',
   'services',
   'endpointslices',
+  'nodes',
+  'servicecidrs',
   'fdb',
   'neighbors',
   'flows',
@@ -171,8 +174,12 @@ export interface PeerStatus {
 }
 
 export interface ServiceStatus {
+  /** Ready ones, in the family that has more. */
   endpoints: number;
   flows: number;
+  /** As annotated, else the Host's. */
+  algorithm: Algorithm;
+  onEndpointRemoved: OnEndpointRemoved;
 }
 
 export interface DropRow {

@@ -26,6 +26,8 @@ export interface Entry {
   /** IPv4 and IPv6 slices that carry its name. */
   readonly slices: readonly Slice[];
   readonly ids: Ids;
+  /** Its service ports by the Local policy that keeps them from endpoints there are (S36). */
+  readonly elsewhere: { readonly internal: number; readonly external: number };
 }
 
 /** What the dataplane knows of a Service: ids by `keyOf` a port. */
@@ -39,6 +41,7 @@ export interface Draft {
   service: Service | undefined;
   slices: readonly Slice[];
   ids: Ids;
+  elsewhere: Entry['elsewhere'];
 }
 
 /** Surroundings, and who has what several Services want. */
@@ -98,6 +101,7 @@ export class ServiceCompiler {
   compile(draft: Draft): void {
     const { before, service, slices } = draft;
     const ids: { key: string; id: number }[] = [];
+    const elsewhere = { internal: 0, external: 0 };
     for (const unit of service ? unitsOf(service, this.#after, this.#warn) : []) {
       const key = keyOf(unit);
       const known = idOf(before.ids, key);
@@ -105,6 +109,10 @@ export class ServiceCompiler {
       ids.push({ key, id });
       const start = this.writer.mark();
       this.#write(this.writer, id, unit, slices, this.#after);
+      if (this.#gathered.isUsable && this.#gathered.local === 0) {
+        if (unit.service.spec.internalLocal) elsewhere.internal++;
+        if (isExternalLocal(unit)) elsewhere.external++;
+      }
       if (this.#gathered.hasEndpoints && !this.#gathered.hasPort) this.#warnOfPort(unit);
       if (known === undefined) continue;
       const old = unitsOf(before.service!, this.#before, NOBODY).find((other) => keyOf(other) === key)!;
@@ -118,6 +126,7 @@ export class ServiceCompiler {
       this.#released.push(id);
     }
     draft.ids = ids;
+    draft.elsewhere = elsewhere;
   }
 
   #warnOfPort({ service, port, family }: Unit): void {
@@ -130,8 +139,7 @@ export class ServiceCompiler {
     const { service, port, family, frontends, nodePort } = unit;
     const { spec } = service;
     const protocol = port.protocol as 'TCP' | 'UDP';
-    const isExternal = nodePort !== 0 || frontends.some(({ kind }) => kind !== 'clusterIP');
-    const externalLocal = spec.externalLocal && isExternal;
+    const externalLocal = isExternalLocal(unit);
     const usesLocal = spec.internalLocal || externalLocal;
     const gathered = this.#gathered;
     gathered.gather(slices, {
@@ -140,7 +148,7 @@ export class ServiceCompiler {
       protocol,
       nodeName: world.nodeName,
       zone: world.zone,
-      usesCluster: !spec.internalLocal || isExternal,
+      usesCluster: !spec.internalLocal || isExternal(unit),
       usesLocal,
     });
     const ranges = sourceRanges(unit, world);
@@ -175,6 +183,12 @@ export class ServiceCompiler {
     gathered.writeOthers(target, to);
   }
 }
+
+/** S10 */
+const isExternal = ({ nodePort, frontends }: Unit): boolean =>
+  nodePort !== 0 || frontends.some(({ kind }) => kind !== 'clusterIP');
+
+const isExternalLocal = (unit: Unit): boolean => unit.service.spec.externalLocal && isExternal(unit);
 
 /** The service ports of a Service, with what is theirs of what they want (M10). */
 function unitsOf(service: Service, world: World, warn: Report): Unit[] {

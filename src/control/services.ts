@@ -6,9 +6,9 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ServiceBatch } from '../service/record.ts';
-import { formatWords } from '../wire/address.ts';
 import { checkService, checkSlice, checkVips, type Report } from './check/services.ts';
 import { type Claim, claimsOf, ownerOf } from './claims.ts';
+import { localReady } from './endpoints.ts';
 import { NamedMap } from './named.ts';
 import { problemIn } from './problem.ts';
 import { type Draft, type Entry, ServiceCompiler } from './service-compiler.ts';
@@ -34,24 +34,51 @@ export interface Staged {
   commit(): void;
 }
 
-const NOTHING: Entry = { service: undefined, slices: [], ids: [] };
+/** A load balancer asks for it at a node port of its own (S34). */
+export interface HealthCheck {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number;
+  /** Ready endpoints on this host. */
+  readonly localEndpoints: number;
+}
+
+const NOTHING: Entry = { service: undefined, slices: [], ids: [], elsewhere: { internal: 0, external: 0 } };
 
 export class ServiceBook {
   readonly #entries = new NamedMap<Entry>();
   /** Every Service that wants it. */
   readonly #claims: Claims = new Map();
+  /** Those with a health check node port. */
+  readonly #checked = new NamedMap<Service>();
+  #elsewhere = NOTHING.elsewhere;
   #surroundings = NOWHERE;
   /** Ids that were given back, the next one to use last. */
   #free: number[] = [];
   #ids = 0;
 
-  /** Canonical texts of all ClusterIPs; looks at every Service. */
-  *clusterAddresses(): Generator<string> {
-    for (const { service } of this.#entries.values()) {
-      for (const { kind, words } of service?.spec.addresses ?? []) {
-        if (kind === 'clusterIP') yield formatWords(words);
-      }
-    }
+  /** Slices that carry the name of a Service. */
+  slicesOf(namespace: string, name: string): readonly Slice[] {
+    return this.#entries.get(namespace, name)?.slices ?? [];
+  }
+
+  /** What services were compiled with last. */
+  get surroundings(): Surroundings {
+    return this.#surroundings;
+  }
+
+  /** Service ports with a Local policy whose endpoints are all on other hosts (S36). */
+  get withoutLocalEndpoints(): { readonly internal: number; readonly external: number } {
+    return this.#elsewhere;
+  }
+
+  healthChecks(): HealthCheck[] {
+    return [...this.#checked.values()].map(({ namespace, name, spec }) => ({
+      namespace,
+      name,
+      port: spec.healthCheckNodePort,
+      localEndpoints: localReady(this.#entries.get(namespace, name)!.slices, this.#surroundings.nodeName),
+    }));
   }
 
   /**
@@ -92,9 +119,12 @@ export class ServiceBook {
     }
     warnings.push(...this.#orphans(changes, drafts));
     const commit = (): void => {
-      for (const { namespace, name, service, slices, ids } of drafts.values()) {
-        if (service || slices.length > 0) this.#entries.set(namespace, name, { service, slices, ids });
+      for (const { namespace, name, before, ...entry } of drafts.values()) {
+        if (entry.service || entry.slices.length > 0) this.#entries.set(namespace, name, entry);
         else this.#entries.delete(namespace, name);
+        if (entry.service?.spec.healthCheckNodePort) this.#checked.set(namespace, name, entry.service);
+        else this.#checked.delete(namespace, name);
+        this.#elsewhere = difference(this.#elsewhere, before.elsewhere, entry.elsewhere);
       }
       for (const [claim, wanted] of claims) {
         if (wanted.length > 0) this.#claims.set(claim, wanted);
@@ -132,8 +162,7 @@ export class ServiceBook {
     const known = drafts.get(namespace, name);
     if (known) return known;
     const before = this.#entries.get(namespace, name) ?? NOTHING;
-    const { service, slices, ids } = before;
-    const draft = { namespace, name, before, service, slices, ids };
+    const draft = { namespace, name, before, ...before };
     drafts.set(namespace, name, draft);
     return draft;
   }
@@ -159,4 +188,14 @@ export class ServiceBook {
     const draft = this.#draft(drafts, namespace, spec.service);
     draft.slices = after ? [...draft.slices, after] : draft.slices.filter((slice) => slice !== before);
   }
+}
+
+type Elsewhere = Entry['elsewhere'];
+
+/** A sum after one of its parts changed. */
+function difference(sum: Elsewhere, before: Elsewhere, after: Elsewhere): Elsewhere {
+  return {
+    internal: sum.internal - before.internal + after.internal,
+    external: sum.external - before.external + after.external,
+  };
 }

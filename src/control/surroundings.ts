@@ -77,7 +77,7 @@ export function nodeAddresses(
 }
 
 /** The Node this daemon runs on, when it is known. */
-function ownNode(host: ResourceOf<'Host'>, resources: readonly Resource[]): NodeSpec | undefined {
+export function ownNode(host: ResourceOf<'Host'>, resources: readonly Resource[]): NodeSpec | undefined {
   return nodes(resources).find(({ name }) => name === host.spec.nodeName)?.spec;
 }
 

@@ -112,6 +112,8 @@ export interface NodeSpec {
   readonly podCIDRs: readonly string[];
   /** Its InternalIP addresses. */
   readonly addresses: readonly string[];
+  /** It is being deleted (S35). */
+  readonly isLeaving: boolean;
 }
 
 export interface ServiceCIDRSpec {

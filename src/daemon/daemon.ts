@@ -301,10 +301,11 @@ class Daemon {
   #healthFacts(): HealthFacts {
     return {
       host: () => this.#manager?.of('Host')[0],
-      checks: () => [],
-      nodeAddresses: () => [],
-      isNodeEligible: () => true,
-      withoutLocalEndpoints: () => ({ internal: 0, external: 0 }),
+      checks: () => this.#manager?.services.healthChecks() ?? [],
+      nodeAddresses: () => this.#manager?.nodeAddresses ?? [],
+      isNodeEligible: () => !this.#manager?.ownNode?.isLeaving,
+      withoutLocalEndpoints: () =>
+        this.#manager?.services.withoutLocalEndpoints ?? { internal: 0, external: 0 },
       locations: () => {
         const { ports = [], peers = [] } = this.#manager?.generation ?? {};
         return new Map([...ports.map(({ config }) => config), ...peers].map(({ id, name }) => [id, name]));

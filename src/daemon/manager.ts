@@ -18,12 +18,13 @@ import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
-import { surroundingsOf } from '../control/surroundings.ts';
+import { nodeAddresses, ownNode, type Surroundings, surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
   Generation,
   Kind,
+  NodeSpec,
   Parsed,
   Plan,
   PortPlan,
@@ -33,6 +34,8 @@ import type {
   Source,
 } from '../control/types.ts';
 import type { Op, PeerConfig } from '../dataplane/config.ts';
+import type { ServiceBatch } from '../dataplane/messages.ts';
+import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
 import { Faces } from './faces.ts';
@@ -73,7 +76,7 @@ export class Manager {
   /** Peer location → largest inner packet its path takes (V17). */
   readonly #paths = new Map<number, number>();
   readonly #set = new OwnedSet();
-  readonly #services = new ServiceBook();
+  readonly services = new ServiceBook();
   readonly #faces = new Faces();
   #generation: Generation | null = null;
   /** What the transaction under way has brought. */
@@ -105,6 +108,18 @@ export class Manager {
     return this.#options.host;
   }
 
+  /** The Node this daemon runs on, when it is known. */
+  get ownNode(): NodeSpec | undefined {
+    const host = this.of('Host')[0];
+    return host && ownNode(host, this.of('Node'));
+  }
+
+  /** Where node ports answer (S19). */
+  get nodeAddresses(): string[] {
+    const host = this.of('Host')[0];
+    return host ? nodeAddresses(host, this.of('Node'), this.#facts).map(formatWords) : [];
+  }
+
   /** null before the first transaction. */
   get generation(): Generation | null {
     return this.#generation;
@@ -112,6 +127,14 @@ export class Manager {
 
   isGone(port: PortPlan): boolean {
     return !this.#executor.isOpen(port);
+  }
+
+  slicesOf(namespace: string, name: string): readonly ResourceOf<'EndpointSlice'>[] {
+    return this.services.slicesOf(namespace, name);
+  }
+
+  get surroundings(): Surroundings {
+    return this.services.surroundings;
   }
 
   find(kind: Kind, namespace: string, name: string): Resource | undefined {
@@ -236,7 +259,7 @@ export class Manager {
     const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
     const fabric = this.#fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
-    const staged = this.#services.stage(replacements, surroundingsOf(fabric), isFabric);
+    const staged = this.services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
     const generation = isFabric ? compile(fabric, this.#facts, running) : running;
     const plan = isFabric ? diff(running, generation) : NO_PLAN;
@@ -249,7 +272,7 @@ export class Manager {
     const lines = found.map(formatProblem);
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
-    if (dryRun) return { changes, warnings: lines };
+    if (dryRun) return { changes, warnings: lines, ...(await this.#preview(plan, staged.batch)) };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
       await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
@@ -274,6 +297,15 @@ export class Manager {
     if (isFabric) this.#options.onChange?.();
     this.#report(changes);
     return { changes, warnings: lines };
+  }
+
+  /** What a plan would mean to living flows. */
+  async #preview(plan: Plan, batch: ServiceBatch): Promise<Pick<ApplyResponse, 'flows' | 'fates'>> {
+    const networks = plan.ops.flatMap((op) => (op.op === 'remove-network' ? [op.id] : []));
+    const flows = await this.#options.dataplane.preview(batch, networks);
+    const fates = { kept: 0, drained: 0, reset: 0, removed: 0 };
+    for (const { fate } of flows) fates[fate]++;
+    return { flows, fates };
   }
 
   /** Everything but services as it will be; what was just read comes last. */

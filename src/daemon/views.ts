@@ -10,6 +10,7 @@ import type {
   Status,
 } from '../control/protocol.ts';
 import { render } from '../control/render.ts';
+import { surroundingsOf } from '../control/surroundings.ts';
 import type { Generation, Kind, PortPlan, Resource, ResourceOf } from '../control/types.ts';
 import {
   COUNTER_FIELDS,
@@ -48,6 +49,8 @@ export const RESOURCE_KINDS: Readonly<Partial<Record<GetKind, Kind>>> = {
   peers: 'Peer',
   services: 'Service',
   endpointslices: 'EndpointSlice',
+  nodes: 'Node',
+  servicecidrs: 'ServiceCIDR',
 };
 
 export class Views {
@@ -178,7 +181,7 @@ export class Views {
     return resources.map((resource) => {
       const item = render(resource);
       const live = status(resource);
-      if (live !== undefined) item.status = live;
+      if (live !== undefined) item.status = { ...(item.status as object), ...live };
       return item;
     });
   }
@@ -202,10 +205,18 @@ export class Views {
       }
       case 'Service': {
         const flows = tally(await dataplane.dump('flows'), (row) => serviceOf(row.service));
-        const endpoints = endpointCounts(this.#o.manager.of('EndpointSlice'));
+        const slices = this.#o.manager.of('EndpointSlice');
+        const [ready4, ready6] = [endpointCounts(slices, 'IPv4'), endpointCounts(slices, 'IPv6')];
+        const { proxy } = surroundingsOf(this.#o.manager.of('Host'));
         return (resource): ServiceStatus => {
           const name = `${resource.namespace}/${resource.name}`;
-          return { endpoints: endpoints.get(name) ?? 0, flows: flows.get(name) ?? 0 };
+          const { algorithm, onEndpointRemoved } = { ...proxy, ...(resource as ResourceOf<'Service'>).spec };
+          return {
+            endpoints: Math.max(ready4.get(name) ?? 0, ready6.get(name) ?? 0),
+            flows: flows.get(name) ?? 0,
+            algorithm,
+            onEndpointRemoved,
+          };
         };
       }
       default:
@@ -314,9 +325,13 @@ function tally<T>(rows: readonly T[], key: (row: T) => string | null): Map<strin
 }
 
 /** Endpoints that may receive traffic, by "namespace/service". */
-function endpointCounts(slices: readonly ResourceOf<'EndpointSlice'>[]): Map<string, number> {
+function endpointCounts(
+  slices: readonly ResourceOf<'EndpointSlice'>[],
+  addressType: 'IPv4' | 'IPv6',
+): Map<string, number> {
   const counts = new Map<string, number>();
   for (const slice of slices) {
+    if (slice.spec.addressType !== addressType) continue;
     const name = `${slice.namespace}/${slice.spec.service}`;
     counts.set(name, (counts.get(name) ?? 0) + slice.spec.ready);
   }

@@ -168,6 +168,12 @@ export interface FlowTimeouts {
   readonly other: number;
 }
 
+/** Bytes of waiting fragments in all, ms a datagram may take (N37). */
+export interface FragmentLimits {
+  readonly maxBytes: number;
+  readonly timeout: number;
+}
+
 /** What is optional is always told by the control plane, and by hand where a test cares. */
 export interface HostConfig {
   /** Underlay addresses of this host (own address as source: drop; pods may not reach VXLAN ports there). */
@@ -196,8 +202,8 @@ export interface HostConfig {
   readonly natPorts?: readonly [number, number];
   /** Absent: true. */
   readonly natRandom?: boolean;
-  /** Bytes of waiting fragments in all, ms a datagram may take (N37). Absent: 4 MiB, 30 s. */
-  readonly fragments?: { readonly maxBytes: number; readonly timeout: number };
+  /** Absent: 4 MiB, 30 s. */
+  readonly fragments?: FragmentLimits;
 }
 
 export type Op =

@@ -52,8 +52,8 @@ export class Dataplane {
     isFast?: boolean,
   ) {
     this.pipeline = new Pipeline(card, counters, seed, maxAffinities, isFast);
-    const { flows, services, affinities, judge } = this.pipeline;
-    this.stale = new Stale(flows, services, affinities, judge);
+    const { flows, services, affinities, ending, judge } = this.pipeline;
+    this.stale = new Stale(flows, services, affinities, ending, judge);
   }
 
   get now(): number {
@@ -127,6 +127,7 @@ export class Dataplane {
         if (op.host.maxFlows !== this.pipeline.flows.limit) this.pipeline.flows.resize(op.host.maxFlows);
         this.pipeline.flows.setTimeouts(op.host.timeouts);
         this.pipeline.tracker.isLiberal = op.host.tcpLiberal ?? false;
+        this.pipeline.fragments.setLimits(op.host.fragments);
         break;
       case 'network':
         this.setNetwork(op.network);
@@ -186,6 +187,7 @@ export class Dataplane {
     for (let row = 0; row < flows.extent; row++) {
       if (flows.isLive(row, this.now) && flows.word(row * 2, Word.SCOPE) >>> 8 === id) flows.remove(row);
     }
+    this.pipeline.fragments.abandonNetwork(id);
     affinities.forget((row) => affinities.key(row, 0) !== id);
     this.networks.delete(id);
     networks.remove(id);
@@ -227,7 +229,9 @@ export class Dataplane {
       neighbors.removePermanent(config.network, address, hi, lo, NeighborSource.PORT);
     announcer.cancel(config.network, hi, lo);
     portOfDevice[config.device] = -1;
-    if (flush) this.pipeline.resolver.abandon(config.id);
+    if (!flush) return;
+    this.pipeline.resolver.abandon(config.id);
+    this.pipeline.fragments.abandon(config.id);
   }
 
   private removePort(id: number): void {
@@ -282,6 +286,7 @@ export class Dataplane {
     if (!config) return;
     this.unlinkPeer(config, null);
     this.pipeline.resolver.abandon(id);
+    this.pipeline.fragments.abandon(id);
     this.pipeline.locations.removePeer(id);
     this.peers.delete(id);
   }

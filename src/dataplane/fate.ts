@@ -1,7 +1,7 @@
 import type { Flows } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
-import { ServiceFlag } from '../service/record.ts';
+import { ON_ENDPOINT_REMOVED, ServiceFlag } from '../service/record.ts';
 import type { Services } from '../service/services.ts';
 import type { Judge } from '../service/verdict.ts';
 import { Protocol } from '../wire/ipv4.ts';
@@ -21,9 +21,13 @@ export const enum Fate {
 export const KEEP = -1;
 
 /** What is done to TCP flows whose endpoint leaves a service: KEEP, or ms until they end. */
-export function grace(services: Services, id: number): number {
-  const policy = (services.flags[id]! >>> ServiceFlag.ON_REMOVED_SHIFT) & 3;
-  return policy === 0 ? KEEP : policy === 1 ? services.drain[id]! : 0;
+export const grace = (services: Services, id: number): number =>
+  graceOf(services.flags[id]!, services.drain[id]!);
+
+/** @param flags of a record. @param drain ms */
+export function graceOf(flags: number, drain: number): number {
+  const policy = ON_ENDPOINT_REMOVED[(flags >>> ServiceFlag.ON_REMOVED_SHIFT) & 3];
+  return policy === 'reset' ? 0 : policy === 'drain' ? drain : KEEP;
 }
 
 /** What the services as they are now mean to flows that began before. */

@@ -36,8 +36,11 @@ import { parse } from '../packet/parse.ts';
 import { Runs } from '../packet/runs.ts';
 import { Affinities } from '../service/affinity.ts';
 import { Chooser } from '../service/choice/chooser.ts';
+import { Ending } from '../service/ending.ts';
+import { Fragments } from '../service/fragments.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
+import { Related } from '../service/related.ts';
 import { Services } from '../service/services.ts';
 import { SourceNat } from '../service/snat.ts';
 import { Translate } from '../service/translate.ts';
@@ -77,6 +80,8 @@ export class Pipeline {
   readonly chooser: Chooser;
   readonly nat: SourceNat;
   readonly opener: Opener;
+  readonly ending: Ending;
+  readonly fragments: Fragments;
   readonly vnis = new Vnis();
   readonly peers: PeerAddresses;
   readonly admit: Admit;
@@ -158,12 +163,18 @@ export class Pipeline {
       this.nat,
       this.originator,
     );
+    this.ending = new Ending(packets, this.flows, networks, this.originator);
+    this.fragments = new Fragments(packets, this.flows, this.judge);
+    const related = new Related(packets, this.flows, this.judge);
     this.translate = new Translate(
       packets,
       this.flows,
       this.tracker,
       this.judge,
       this.opener,
+      this.ending,
+      related,
+      this.fragments,
       this.originator,
     );
     this.router = new Router(packets, networks, this.neighbors, this.resolver, this.originator, egress);
@@ -225,6 +236,10 @@ export class Pipeline {
 
     this.maintain(now);
     const { outbox } = this.originator;
+    const { made } = this.ending;
+    this.router.route(made, now);
+    this.forward.run(made, now);
+    made.count = 0;
     this.forward.run(outbox, now);
     outbox.count = 0;
     this.prepare(now);
@@ -281,7 +296,7 @@ export class Pipeline {
 
   /** Is there work that must not wait for the next frame? Then the next poll should not sleep. */
   get isBehind(): boolean {
-    return this.announcer.isBehind;
+    return this.announcer.isBehind || this.ending.isBehind;
   }
 
   /** To be called when networks, ports or peers changed. */
@@ -320,11 +335,13 @@ export class Pipeline {
   private maintain(now: number): void {
     this.resolver.maintain(now);
     this.announcer.maintain(now, this.members);
+    this.ending.maintain(now);
     if (((now - this.maintained) | 0) < MAINTENANCE_MS) return;
     this.maintained = now;
     this.bridge.maintain(now);
     this.flows.sweep(now, (this.flows.extent / 50 + 1) | 0);
     this.affinities.sweep(now, 64);
+    this.fragments.maintain(now);
     const { globals } = this.counters;
     globals[Global.FDB_EVICTIONS] = this.bridge.evictions;
     globals[Global.FLOWS] = this.flows.count;

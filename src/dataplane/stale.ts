@@ -1,17 +1,18 @@
 import type { Flows } from '../conntrack/flows.ts';
-import { TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Affinities } from '../service/affinity.ts';
+import type { Ending } from '../service/ending.ts';
 import { NO_SERVICE } from '../service/open.ts';
 import { BACKEND_WORDS, Field } from '../service/record.ts';
 import type { Services } from '../service/services.ts';
 import type { Judge } from '../service/verdict.ts';
 import { uint8 } from '../table/memory.ts';
 import { Protocol } from '../wire/ipv4.ts';
+import { Fate, Fates, grace, graceOf, KEEP } from './fate.ts';
 
 /** What is known of a service that changed. */
 const enum Mark {
-  /** It is or was a UDP service. */
-  UDP = 1,
+  /** It has or had flows that do not simply stay: UDP, or TCP that is not kept when its endpoint leaves. */
+  FLOWS = 1,
   /** It had affinities. */
   STICKY = 2,
 }
@@ -23,8 +24,8 @@ const JUDGEMENT = 8;
 const REMOVAL = 16;
 
 /**
- * What a change of services leaves behind: UDP flows to endpoints, frontends and node ports that left (S31–S33), and
- * affinities to endpoints (S27). Changes are marked while a transaction is applied and cleaned up once it is live, by
+ * What a change of services leaves behind: UDP flows to endpoints, frontends and node ports that left (S31–S33), TCP
+ * flows that are not kept (S30), and affinities to endpoints (S27). Changes are marked while a transaction is applied and cleaned up once it is live, by
  * one pass over flows and one over affinities, whatever the number of changed services. Each pass goes in steps,
  * between which packets may pass.
  */
@@ -33,14 +34,19 @@ export class Stale {
   private marks = uint8(0);
   /** All marks there are. */
   private any = 0;
-  private readonly tuple = new Int32Array(TUPLE_WORDS);
+  /** Removed services whose TCP flows end: id → ms until then. */
+  private readonly gone = new Map<number, number>();
+  private readonly fates: Fates;
 
   constructor(
     private readonly flows: Flows,
     private readonly services: Services,
     private readonly affinities: Affinities,
-    private readonly judge: Judge,
-  ) {}
+    private readonly ending: Ending,
+    judge: Judge,
+  ) {
+    this.fates = new Fates(flows, services, judge);
+  }
 
   /** Makes room for the ids the table has room for. Before the first mark of a transaction. */
   begin(): void {
@@ -51,22 +57,29 @@ export class Stale {
   setting(records: Int32Array, at: number): void {
     const id = records[at + Field.ID]!;
     if (!this.services.has(id)) return;
-    this.removing(id);
-    if (records[at + Field.PORT]! >>> 16 === Protocol.UDP) this.mark(id, Mark.UDP);
+    this.changing(id);
+    const isKept = graceOf(records[at + Field.FLAGS]!, 0) === KEEP;
+    if (records[at + Field.PORT]! >>> 16 === Protocol.UDP || !isKept) this.mark(id, Mark.FLOWS);
   }
 
   /** Before a service is removed. */
   removing(id: number): void {
     const { services } = this;
     if (!services.has(id)) return;
-    if (services.protocol(id) === Protocol.UDP) this.mark(id, Mark.UDP);
+    this.changing(id);
+    if (grace(services, id) !== KEEP) this.gone.set(id, grace(services, id));
+  }
+
+  private changing(id: number): void {
+    const { services } = this;
+    if (services.protocol(id) === Protocol.UDP || grace(services, id) !== KEEP) this.mark(id, Mark.FLOWS);
     if (services.affinity[id] !== 0) this.mark(id, Mark.STICKY);
   }
 
   /** Cleans up, a step per `next()`. @param clock says what time each step has */
   *forget(clock: { readonly now: number }): Generator<void> {
-    if ((this.any & Mark.UDP) !== 0) {
-      for (let row = 0; row < this.flows.extent; yield) row = this.dropFlows(row, clock.now);
+    if ((this.any & Mark.FLOWS) !== 0) {
+      for (let row = 0; row < this.flows.extent; yield) row = this.settle(row, clock.now);
     }
     if ((this.any & Mark.STICKY) !== 0) {
       const isKept = (row: number): boolean => this.isKept(row);
@@ -75,6 +88,7 @@ export class Stale {
       }
     }
     this.marks.fill(0);
+    this.gone.clear();
     this.any = 0;
   }
 
@@ -101,42 +115,27 @@ export class Stale {
   }
 
   /** @returns the row to go on with. */
-  private dropFlows(from: number, now: number): number {
-    const { flows, marks } = this;
+  private settle(from: number, now: number): number {
+    const { flows, services, marks, fates, ending } = this;
     let row = from;
     for (let budget = ROWS_PER_STEP; budget > 0 && row < flows.extent; row++, budget--) {
       const id = flows.service[row]!;
-      if (id === NO_SERVICE || (marks[id]! & Mark.UDP) === 0 || !flows.isLive(row, now)) continue;
-      if ((flows.word(row * 2, Word.SCOPE) & 0xff) !== Protocol.UDP) continue;
+      if (id === NO_SERVICE || (marks[id]! & Mark.FLOWS) === 0 || !flows.isLive(row, now)) continue;
       budget -= JUDGEMENT;
-      if (this.isFound(row) && this.isServed(row)) continue;
-      flows.remove(row);
-      budget -= REMOVAL;
+      const isGone = flows.generation[row] !== services.generation[id];
+      const gone = isGone ? (this.gone.get(id) ?? KEEP) : undefined;
+      switch (fates.of(row, gone)) {
+        case Fate.REMOVED:
+          flows.remove(row);
+          budget -= REMOVAL;
+          break;
+        case Fate.ENDED:
+          ending.schedule(row, gone ?? grace(services, id), now);
+          break;
+        default:
+          ending.cancel(row);
+      }
     }
     return row;
-  }
-
-  /** Does the flow's destination still name its service (S33)? */
-  private isFound(row: number): boolean {
-    const { flows, services, judge, tuple } = this;
-    const id = flows.service[row]!;
-    if (flows.generation[row] !== services.generation[id]) return false;
-    for (let i = 0; i < TUPLE_WORDS; i++) tuple[i] = flows.word(row * 2, i);
-    return judge.find(tuple) && judge.service === id;
-  }
-
-  /** Does its endpoint still serve (S31, S32)? */
-  private isServed(row: number): boolean {
-    const { flows, services } = this;
-    const reply = row * 2 + 1;
-    const high = Word.SOURCE_HIGH;
-    return services.serves(
-      flows.service[row]!,
-      flows.word(reply, high),
-      flows.word(reply, high + 1),
-      flows.word(reply, high + 2),
-      flows.word(reply, Word.SOURCE),
-      flows.word(reply, Word.PORTS) >>> 16,
-    );
   }
 }

@@ -10,6 +10,8 @@ const ALIASES: Readonly<Record<GetKind, readonly string[]>> = {
   peers: ['peer'],
   services: ['service', 'svc'],
   endpointslices: ['endpointslice', 'eps'],
+  nodes: ['node', 'no'],
+  servicecidrs: ['servicecidr'],
   fdb: [],
   neighbors: ['neighbor', 'neighbours', 'neighbour', 'neigh', 'arp'],
   flows: ['flow', 'conntrack', 'ct'],

@@ -103,17 +103,54 @@ const peers = view<ResourceItem>(resourceNames, [
 
 function servicePort(port: unknown): string {
   const protocol = text(at(port, 'protocol'), 'TCP');
-  return `${text(at(port, 'port'))}/${protocol}`;
+  const nodePort = at(port, 'nodePort');
+  return `${text(at(port, 'port'))}${nodePort ? `:${text(nodePort)}` : ''}/${protocol}`;
+}
+
+function clusterIPs(item: ResourceItem): string {
+  const all = at(item, 'spec', 'clusterIPs');
+  return Array.isArray(all) && all.length > 0 ? list(all) : text(at(item, 'spec', 'clusterIP'));
+}
+
+/** Those given, and those of load balancers; of an ExternalName, the name. */
+function externalIPs(item: ResourceItem): string {
+  const given = at(item, 'spec', 'externalIPs');
+  const ingress = at(item, 'status', 'loadBalancer', 'ingress');
+  const balancers = Array.isArray(ingress)
+    ? ingress.map((each) => at(each, 'ip') ?? at(each, 'hostname'))
+    : [];
+  const all = [...(Array.isArray(given) ? given : []), ...balancers];
+  return all.length > 0 ? list(all) : text(at(item, 'spec', 'externalName'));
+}
+
+function sinceCreation(item: ResourceItem): string {
+  const created = Date.parse(text(item.metadata.creationTimestamp));
+  return age(Number.isNaN(created) ? null : Math.max(0, Math.round((Date.now() - created) / 1000)));
 }
 
 const services = view<ResourceItem>(resourceNames, [
   NAMESPACE,
   NAME,
-  { title: 'CLUSTER-IP', value: (item) => text(at(item, 'spec', 'clusterIP')) },
+  { title: 'TYPE', value: (item) => text(at(item, 'spec', 'type'), 'ClusterIP') },
+  { title: 'CLUSTER-IP', value: clusterIPs },
+  { title: 'EXTERNAL-IP', value: externalIPs },
   { title: 'PORTS', value: (item) => list(at(item, 'spec', 'ports'), servicePort) },
-  { title: 'AFFINITY', value: (item) => text(at(item, 'spec', 'sessionAffinity'), 'None') },
   { title: 'ENDPOINTS', right: true, value: (item) => text(serviceStatus(item).endpoints) },
   { title: 'FLOWS', right: true, value: (item) => text(serviceStatus(item).flows) },
+  { title: 'AGE', wide: true, right: true, value: (item) => sinceCreation(item) },
+  { title: 'AFFINITY', wide: true, value: (item) => text(at(item, 'spec', 'sessionAffinity'), 'None') },
+  {
+    title: 'INTERNAL',
+    wide: true,
+    value: (item) => text(at(item, 'spec', 'internalTrafficPolicy'), 'Cluster'),
+  },
+  {
+    title: 'EXTERNAL',
+    wide: true,
+    value: (item) => text(at(item, 'spec', 'externalTrafficPolicy'), 'Cluster'),
+  },
+  { title: 'ALGORITHM', wide: true, value: (item) => text(serviceStatus(item).algorithm) },
+  { title: 'ON-REMOVED', wide: true, value: (item) => text(serviceStatus(item).onEndpointRemoved) },
 ]);
 
 const endpointslices = view<ResourceItem>(resourceNames, [
@@ -125,6 +162,24 @@ const endpointslices = view<ResourceItem>(resourceNames, [
     title: 'ENDPOINTS',
     value: (item) => list(at(item, 'endpoints'), (endpoint) => list(at(endpoint, 'addresses'))),
   },
+]);
+
+const nodes = view<ResourceItem>(resourceNames, [
+  NAME,
+  { title: 'ZONE', value: (item) => text(at(item.metadata, 'labels', 'topology.kubernetes.io/zone')) },
+  {
+    title: 'ADDRESSES',
+    value: (item) => list(at(item, 'status', 'addresses'), (each) => text(at(each, 'address'))),
+  },
+  {
+    title: 'POD-CIDRS',
+    value: (item) => list(at(item, 'spec', 'podCIDRs') ?? [at(item, 'spec', 'podCIDR')]),
+  },
+]);
+
+const servicecidrs = view<ResourceItem>(resourceNames, [
+  NAME,
+  { title: 'CIDRS', value: (item) => list(at(item, 'spec', 'cidrs')) },
 ]);
 
 const fdb = view<FdbRow>(
@@ -208,6 +263,8 @@ export const VIEWS = {
   peers,
   services,
   endpointslices,
+  nodes,
+  servicecidrs,
   fdb,
   neighbors,
   flows,

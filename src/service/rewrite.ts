@@ -8,7 +8,7 @@ import { Tcp } from '../wire/tcp.ts';
 import { Udp } from '../wire/udp.ts';
 
 /**
- * Rewrites one end of a TCP or UDP packet to address and port of an end of the tuple at `at` of `words`, and updates
+ * Rewrites one end of a TCP or UDP packet, of a later fragment its address alone, to address and port of an end of the tuple at `at` of `words`, and updates
  * every checksum incrementally (N40–N43). One rewrite covers a whole super-frame.
  */
 export function rewrite(
@@ -21,13 +21,14 @@ export function rewrite(
 ): void {
   const { view } = packets;
   const l4 = packets.l4[slot]!;
+  const delta = isTuple4(words, at)
+    ? setAddress4(packets, slot, end, words[at + (to === End.SOURCE ? Word.SOURCE : Word.DESTINATION)]!)
+    : setAddress6(packets, slot, end, words, at, to);
+  if (l4 === 0) return;
   const ports = words[at + Word.PORTS]!;
   const port = to === End.SOURCE ? ports >>> 16 : ports & 0xffff;
   const portAt = l4 + (end === End.SOURCE ? Tcp.SOURCE_PORT : Tcp.DESTINATION_PORT);
   const oldPort = view.getUint16(portAt);
-  const delta = isTuple4(words, at)
-    ? setAddress4(packets, slot, end, words[at + (to === End.SOURCE ? Word.SOURCE : Word.DESTINATION)]!)
-    : setAddress6(packets, slot, end, words, at, to);
   view.setUint16(portAt, port);
 
   const isUdp = packets.protocol[slot] === Protocol.UDP;

@@ -1,3 +1,4 @@
+import { BURST } from '../card/layout.ts';
 import { type Flows, ORIGINAL, REPLY } from '../conntrack/flows.ts';
 import { INVALID, NEW_FLOW, OUT_OF_WINDOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
@@ -10,7 +11,10 @@ import { EtherType } from '../wire/ethernet.ts';
 import { Icmp } from '../wire/icmp.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
+import type { Ending } from './ending.ts';
+import type { Fragments } from './fragments.ts';
 import { NO_SERVICE, type Opener, PASS } from './open.ts';
+import { DROPPED, type Related, UNRELATED } from './related.ts';
 import { lacksChecksum, rewrite } from './rewrite.ts';
 import type { Judge } from './verdict.ts';
 
@@ -20,8 +24,7 @@ import type { Judge } from './verdict.ts';
  * Only packets addressed to the gateway MAC are translated to a backend (N6); *every* TCP or UDP packet is
  * matched against reply tuples, because a backend in the client's own subnet answers the client directly (N2), and one
  * that sees this host instead of the client answers this host.
- *
- * Limits: fragments and ICMP errors of translated flows are not translated.
+ * Fragments take part once their datagram is whole.
  */
 export class Translate implements Restorer {
   private readonly tuple = new Int32Array(TUPLE_WORDS);
@@ -29,6 +32,10 @@ export class Translate implements Restorer {
   /** Tuple and flow of the previous packet of this burst; −1 = none. */
   private readonly lastTuple = new Int32Array(TUPLE_WORDS);
   private lastId = -1;
+  /** Tuple id by which the last packet was translated; −1 = it was not. */
+  private applied = -1;
+  /** What goes on, in order; a burst and all fragments that wait fit in. */
+  private readonly kept = new Int32Array(BURST);
   /** Packets of this burst that are to be routed though they were not addressed to the router. */
   private turned = 0;
 
@@ -38,6 +45,9 @@ export class Translate implements Restorer {
     private readonly tracker: Tracker,
     private readonly judge: Judge,
     private readonly opener: Opener,
+    private readonly ending: Ending,
+    private readonly related: Related,
+    private readonly fragments: Fragments,
     private readonly originator: Originator,
   ) {}
 
@@ -45,19 +55,30 @@ export class Translate implements Restorer {
     if (this.flows.count === 0 && this.judge.isIdle) return;
     const { packets } = this;
     const { slots } = burst;
+    const out = this.kept;
     this.lastId = -1;
     this.turned = 0;
     let kept = 0;
     for (let i = 0; i < burst.count; i++) {
       const slot = slots[i]!;
       if (!isIp(packets.etherType[slot]!) || packets.l3[slot] === 0) {
-        slots[kept++] = slot;
+        out[kept++] = slot;
+        continue;
+      }
+      if ((packets.flags[slot]! & Flag.FRAGMENT) !== 0 && this.fragments.concerns(slot)) {
+        const first = this.fragments.hold(slot, now);
+        if (first >= 0) kept = this.trackWhole(first, kept, now);
         continue;
       }
       const protocol = packets.protocol[slot]!;
       const isTracked = (protocol === Protocol.TCP || protocol === Protocol.UDP) && packets.l4[slot] !== 0;
-      if (isTracked ? this.track(slot, now) : this.opener.passOther(slot, now)) slots[kept++] = slot;
+      let goesOn: boolean;
+      if (isTracked) goesOn = this.track(slot, 0, now);
+      else if (this.related.isError(slot)) goesOn = this.relate(slot, now);
+      else goesOn = this.opener.passOther(slot, now);
+      if (goesOn) out[kept++] = slot;
     }
+    for (let i = 0; i < kept; i++) slots[i] = out[i]!;
     burst.count = kept;
     burst.toGateway += this.turned;
   }
@@ -66,6 +87,7 @@ export class Translate implements Restorer {
   restore(slot: number, now: number): boolean {
     const { flows, packets, tuple, reply } = this;
     packets.flags[slot]! &= ~Flag.TRANSLATED;
+    if (packets.l4[slot] === 0) return false; // a fragment
     readTuple(packets, slot, tuple);
     reverseTuple(tuple, reply);
     const back = flows.find(reply, flows.hash(reply), now);
@@ -80,8 +102,8 @@ export class Translate implements Restorer {
     return true;
   }
 
-  /** @returns true when the packet goes on. */
-  private track(slot: number, now: number): boolean {
+  /** @param beyond bytes in later fragments. @returns true when the packet goes on. */
+  private track(slot: number, beyond: number, now: number): boolean {
     const { packets, flows, tuple } = this;
     readTuple(packets, slot, tuple);
     const id = this.findFlow(now);
@@ -90,11 +112,12 @@ export class Translate implements Restorer {
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
+    if (this.ending.refuse(slot, row, direction, now)) return false;
     if (direction === ORIGINAL && lacksChecksum(packets, slot)) {
       packets.drop(slot, Drop.NO_CHECKSUM);
       return false;
     }
-    const verdict = this.tracker.step(slot, row, direction, now);
+    const verdict = this.tracker.step(slot, row, direction, beyond, now);
     if (verdict === INVALID || verdict === OUT_OF_WINDOW) {
       packets.drop(slot, verdict === INVALID ? Drop.FLOW_INVALID : Drop.OUT_OF_WINDOW);
       return false;
@@ -106,6 +129,58 @@ export class Translate implements Restorer {
     if (direction === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now))
       return false;
     this.apply(slot, row, direction);
+    return true;
+  }
+
+  /**
+   * The fragments of a whole datagram, linked behind the first: what becomes of it becomes of all (N36).
+   * @returns how many packets go on now.
+   */
+  private trackWhole(first: number, kept: number, now: number): number {
+    const { packets, fragments } = this;
+    const { link, l4, protocol } = packets;
+    let slot = link[first]!;
+    const isTracked = protocol[first] === Protocol.TCP || protocol[first] === Protocol.UDP;
+    this.applied = -1;
+    l4[first] = fragments.l4;
+    const goesOn = isTracked ? this.track(first, fragments.beyond, now) : this.opener.passOther(first, now);
+    if (goesOn) {
+      l4[first] = 0; // V4: all take one way
+      this.kept[kept++] = first;
+    }
+    while (slot >= 0) {
+      const next = link[slot]!;
+      if (!goesOn) packets.drop(slot, Drop.FRAGMENT_TO_SERVICE);
+      else if (this.follow(slot, now)) this.kept[kept++] = slot;
+      slot = next;
+    }
+    return kept;
+  }
+
+  /** A later fragment of what was translated last. @returns true when it goes on. */
+  private follow(slot: number, now: number): boolean {
+    const { packets, flows, applied } = this;
+    if (applied < 0) return true;
+    const row = applied >> 1;
+    const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
+    const isAnswer = (applied & 1) === REPLY && flows.snat[row] === 1;
+    if (isAnswer && !toGateway && !this.turn(slot, row, now)) return false;
+    this.apply(slot, row, applied & 1);
+    return true;
+  }
+
+  /** An ICMP error (N45). @returns true when it goes on. */
+  private relate(slot: number, now: number): boolean {
+    const { packets, flows, related } = this;
+    const id = related.find(slot, now);
+    if (id === DROPPED) return false;
+    if (id === UNRELATED) return this.opener.passOther(slot, now);
+    const row = id >> 1;
+    const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
+    if ((id & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
+    if ((id & 1) === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now)) return false;
+    related.translate(slot, id);
+    packets.flags[slot]! |= Flag.TRANSLATED;
     return true;
   }
 
@@ -128,6 +203,7 @@ export class Translate implements Restorer {
 
   private apply(slot: number, row: number, direction: number): void {
     const { packets, flows } = this;
+    this.applied = row * 2 + direction;
     const traffic = row * 4 + direction * 2;
     flows.traffic[traffic]!++;
     flows.traffic[traffic + 1]! += packets.length[slot]!;

@@ -20,6 +20,9 @@ export const enum Unreachable {
   PROHIBITED = 13,
 }
 
+/** Errors that quote the packet they are about, for whoever translated it (N45). */
+export const isRelatedIcmp = (type: number): boolean => isIcmpError(type) && type !== Icmp.REDIRECT;
+
 /** Errors must not be answered by errors (RFC 1812 §4.3.2.7). */
 export const isIcmpError = (type: number): boolean =>
   type === Icmp.UNREACHABLE ||

@@ -25,6 +25,9 @@ export const enum Unreachable6 {
   PORT = 4,
 }
 
+/** Errors that quote the packet they are about, for whoever translated it (N45). */
+export const isRelatedIcmpv6 = (type: number): boolean => type >= Icmpv6.UNREACHABLE && type <= 4;
+
 /** What must not be answered by an error (RFC 4443 §2.4 e): errors, and redirects. */
 export const isIcmpv6Error = (type: number): boolean => type < 128 || type === Icmpv6.REDIRECT;
 

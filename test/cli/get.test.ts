@@ -47,13 +47,28 @@ const ITEMS: Readonly<Record<GetKind, object>> = {
   ),
   services: resource(
     'Service',
-    { clusterIP: '10.96.0.10', ports: Array.from({ length: 9 }, (_, i) => ({ port: 60_000 + i })) },
-    { endpoints: 1000, flows: 1_000_000 },
+    {
+      type: 'LoadBalancer',
+      clusterIPs: ['10.96.0.10', 'fd00:96::1234:5678'],
+      externalIPs: ['203.0.113.1', '203.0.113.2'],
+      ports: Array.from({ length: 9 }, (_, i) => ({ port: 60_000 + i, nodePort: 30_000 + i })),
+    },
+    {
+      endpoints: 1000,
+      flows: 1_000_000,
+      loadBalancer: { ingress: [{ ip: '203.0.113.3' }, { hostname: LONG }] },
+    },
   ),
   endpointslices: resource('EndpointSlice', undefined, undefined, {
     ports: [{ port: 8080 }],
     endpoints: Array.from({ length: 20 }, (_, i) => ({ addresses: [`10.77.0.${i}`] })),
   }),
+  nodes: resource(
+    'Node',
+    { podCIDRs: ['10.244.0.0/24', 'fd00:244::/64'] },
+    { addresses: [{ type: 'InternalIP', address: '192.0.2.1' }] },
+  ),
+  servicecidrs: resource('ServiceCIDR', { cidrs: ['10.96.0.0/12', 'fd00:96::/108'] }, undefined),
   fdb: {
     network: LONG,
     mac: '02:00:00:00:00:01',
@@ -78,7 +93,11 @@ const ITEMS: Readonly<Record<GetKind, object>> = {
     service: `${LONG}/${LONG}:http`,
     vip: '255.255.255.255:65535',
     backend: '255.255.255.255:65535',
-    hairpin: true,
+    generation: 12_345,
+    snat: '255.255.255.255:65535',
+    why: 'roundRobin 1000/1000 local',
+    age: 9e6,
+    drain: 30,
     state: 'established',
     expires: 86_400,
     packets: 9e12,
@@ -146,6 +165,7 @@ describe('kind names', () => {
     ['svc', 'services'],
     ['Service', 'services'],
     ['eps', 'endpointslices'],
+    ['no', 'nodes'],
     ['EndpointSlice', 'endpointslices'],
     ['neigh', 'neighbors'],
     ['flow', 'flows'],
@@ -195,6 +215,38 @@ describe('get by name', () => {
     expect(JSON.parse(one.stdout)).toEqual({ items: [service('prod')] });
     const none = await daemon.twill('get', 'svc', 'shop', '-n', 'test');
     expect([none.code, none.stderr]).toEqual([1, 'twill: services "shop" not found in namespace "test"\n']);
+  });
+
+  it('tells of a Service where it is found, and, wide, how it chooses', async () => {
+    const shop = {
+      kind: 'Service',
+      metadata: { name: 'shop', namespace: 'default' },
+      spec: {
+        type: 'LoadBalancer',
+        clusterIP: '10.96.0.10',
+        clusterIPs: ['10.96.0.10'],
+        externalTrafficPolicy: 'Local',
+        ports: [
+          { port: 80, nodePort: 30_080 },
+          { port: 53, protocol: 'UDP' },
+        ],
+      },
+      status: {
+        loadBalancer: { ingress: [{ ip: '203.0.113.3' }] },
+        endpoints: 2,
+        flows: 7,
+        algorithm: 'maglev',
+        onEndpointRemoved: 'reset',
+      },
+    };
+    daemon.answer = () => ({ body: { items: [shop] } });
+    const cells = async (...more: string[]) =>
+      (await daemon.twill('get', 'svc', ...more)).stdout.split('\n')[1]!.split(/ {2,}/);
+    const usual = 'default shop LoadBalancer 10.96.0.10 203.0.113.3'.split(' ');
+    expect(await cells('-o', 'wide')).toEqual([
+      ...usual,
+      ...['80:30080/TCP,53/UDP', '2', '7', '-', 'None', 'Cluster', 'Local', 'maglev', 'reset'],
+    ]);
   });
 
   it('shows the rows of live state that mention it', async () => {

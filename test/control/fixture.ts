@@ -95,6 +95,9 @@ export function servicesIn({ records, count }: ServiceBatch): ServiceConfig[] {
 
 const KINDS = ['clusterIP', 'externalIP', 'loadBalancer'] as const;
 
+/** A record without frontends has no address to speak of. */
+const NO_VIP = { vip: [0, 0, 0, 0] as const, port: 0 };
+
 function serviceAt(records: Int32Array, at: number): ServiceConfig {
   const field = (name: Field) => records[at + name]!;
   const list = <T>(from: number, count: number, words: number, item: (at: number) => T): T[] =>
@@ -128,8 +131,7 @@ function serviceAt(records: Int32Array, at: number): ServiceConfig {
   return {
     id: field(Field.ID),
     name: name.toString(),
-    vip: address(vip),
-    port: low(vip),
+    ...(frontends.length > 0 ? { vip: address(vip), port: low(vip) } : NO_VIP),
     ...(!isPlainVip && { frontends }),
     ...((field(Field.PORT) & 0xffff) !== 0 && { nodePort: field(Field.PORT) & 0xffff }),
     protocol: field(Field.PORT) >>> 16,

@@ -152,7 +152,7 @@ describe('services', () => {
 
 describe('a change of services', () => {
   const subnets = [{ network: 'blue', cidr: parseCidr('10.77.0.0/24') }];
-  const around = { ...NOWHERE, subnets };
+  const around = { ...NOWHERE, nodeName: 'here', subnets };
   const nameOf = (r: Resource) => `${r.kind} ${r.namespace}/${r.name}`;
 
   /** A running book, its set, and what a dataplane would hold after every batch. */
@@ -197,9 +197,15 @@ describe('a change of services', () => {
     .uniqueArray(
       fc.record({
         name: fc.constantFrom('a', 'b', 'c', 'd'),
-        vip: fc.constantFrom('10.96.0.1', '10.96.0.2', ''),
+        vip: fc.constantFrom('10.96.0.1', '10.96.0.2', 'fd00::1', ''),
+        externalIPs: fc.constantFrom([], ['203.0.113.1'], ['203.0.113.1', '2001:db8::1']),
+        policy: fc.constantFrom('Cluster', 'Local'),
         ports: fc.uniqueArray(
-          fc.record({ port: fc.constantFrom(53, 80), protocol: fc.constantFrom('TCP', 'UDP', 'SCTP') }),
+          fc.record({
+            port: fc.constantFrom(53, 80),
+            protocol: fc.constantFrom('TCP', 'UDP', 'SCTP'),
+            isOpen: fc.boolean(),
+          }),
           { selector: (p) => `${p.port} ${p.protocol}`, minLength: 1 },
         ),
         age: fc.constantFrom(undefined, '2024-01-01T00:00:00Z', '2025-01-01T00:00:00Z'),
@@ -212,6 +218,7 @@ describe('a change of services', () => {
               ready: fc.boolean(),
               serving: fc.boolean(),
               terminating: fc.boolean(),
+              nodeName: fc.constantFrom('here', 'there', undefined),
             }),
             { maxLength: 4 },
           ),
@@ -221,20 +228,28 @@ describe('a change of services', () => {
       { selector: (s) => s.name },
     )
     .map((services) =>
-      services.flatMap(({ name, vip, ports, age, affinity, withService, slices }) => {
-        const named = ports.map((port) => ({ ...port, name: `p${port.port}${port.protocol}` }));
+      services.flatMap(({ name, vip, ports, age, affinity, withService, slices, externalIPs, policy }) => {
+        const named = ports.map(({ port, protocol, isOpen }) => ({
+          port,
+          protocol,
+          name: `p${port}${protocol}`,
+          nodePort: isOpen ? 30_000 + port : 0,
+        }));
+        const policies = { externalIPs, internalTrafficPolicy: policy, externalTrafficPolicy: policy };
         const sessionAffinity = affinity ? 'ClientIP' : 'None';
         const metadata = age === undefined ? {} : { creationTimestamp: age };
         return [
           ...(withService
-            ? [service(name, { clusterIP: vip, ports: named, sessionAffinity }, metadata)]
+            ? [service(name, { clusterIP: vip, ports: named, sessionAffinity, ...policies }, metadata)]
             : []),
           ...slices.map((endpoints, i) =>
             slice(`${name}-${i}`, name, {
               ports: named,
-              endpoints: endpoints.map(({ address, ...conditions }) => ({
-                addresses: [address],
+              addressType: vip.includes(':') ? 'IPv6' : 'IPv4',
+              endpoints: endpoints.map(({ address, nodeName, ...conditions }) => ({
+                addresses: [vip.includes(':') ? `fd00::${address}` : address],
                 conditions,
+                nodeName,
               })),
             }),
           ),
@@ -319,5 +334,74 @@ describe('a change of services', () => {
     expect(
       running.book.stage([], { ...around, subnets: wider }, true).problems.map(({ message }) => message),
     ).toEqual(['10.88.0.5 lies inside subnet 10.88.0.0/16 of network red; use one outside every subnet']);
+  });
+
+  it('S5, S11: another node, zone or default compiles every service again, and nothing else does', () => {
+    const running = new Running();
+    const external = { ...spec, externalTrafficPolicy: 'Local', externalIPs: ['203.0.113.1'] };
+    const endpoints = [{ addresses: ['10.0.0.1'], nodeName: 'there' }];
+    running.become(service('s', external), slice('s-1', 's', { endpoints }));
+    const localAfter = (surroundings: object) => {
+      const staged = running.book.stage([], { ...around, ...surroundings }, true);
+      return servicesIn(staged.batch).map(({ local }) => local!.length);
+    };
+    expect(localAfter({})).toEqual([]);
+    expect(localAfter({ nodeName: 'there' })).toEqual([1]);
+    expect(localAfter({ zone: 'b' })).toEqual([]);
+    const proxy = { ...NOWHERE.proxy, algorithm: 'random' as const };
+    expect(localAfter({ proxy })).toEqual([0]);
+  });
+
+  it('M10: each address and node port goes to the older Service; what is not contested stays', () => {
+    const running = new Running();
+    const make = (name: string, clusterIP: string, year: number) =>
+      service(
+        name,
+        { clusterIP, externalIPs: ['203.0.113.1'], ports: [{ port: 80, nodePort: 30_080 }] },
+        { creationTimestamp: `${year}-01-01T00:00:00Z` },
+      );
+    const young = make('young', '10.96.0.1', 2025);
+    const old = make('old', '10.96.0.2', 2024);
+    const { warnings } = running.become(young, old);
+    expect(warnings.map((w) => w.replace(/^f:\d+:\d+: | \(.*?\)/g, ''))).toEqual([
+      'spec.ports[0].port: 203.0.113.1:80/TCP belongs to Service default/old, which is older; not programmed',
+      'spec.ports[0].nodePort: node port 30080/TCP belongs to Service default/old, which is older; not programmed',
+    ]);
+    const [whole, rest] = running.meaning;
+    expect([whole!.frontends!.length, whole!.nodePort]).toEqual([2, 30_080]);
+    expect([rest!.frontends, rest!.nodePort, formatWords(rest!.vip)]).toEqual([
+      undefined,
+      undefined,
+      '10.96.0.1',
+    ]);
+    running.become(young);
+    expect(running.meaning[0]).toMatchObject({ nodePort: 30_080, frontends: [{}, { kind: 'externalIP' }] });
+  });
+
+  it('S34, S36: counts ready endpoints of this node, and services that have none here', () => {
+    const running = new Running();
+    const balanced = {
+      ...spec,
+      type: 'LoadBalancer',
+      externalTrafficPolicy: 'Local',
+      internalTrafficPolicy: 'Local',
+      healthCheckNodePort: 31_000,
+      ports: [{ port: 80, nodePort: 30_080 }],
+    };
+    const at = (nodeName: string, conditions = {}) => ({ addresses: ['10.0.0.1'], nodeName, conditions });
+    const checks = () =>
+      running.book.healthChecks().map(({ port, localEndpoints }) => [port, localEndpoints]);
+    running.become(service('s', balanced), slice('s-1', 's', { endpoints: [at('here')] }));
+    expect([checks(), running.book.withoutLocalEndpoints]).toEqual([
+      [[31_000, 1]],
+      { internal: 0, external: 0 },
+    ]);
+    running.become(service('s', balanced), slice('s-1', 's', { endpoints: [at('there')] }));
+    expect([checks(), running.book.withoutLocalEndpoints]).toEqual([
+      [[31_000, 0]],
+      { internal: 1, external: 1 },
+    ]);
+    running.become(service('s', { ...balanced, externalTrafficPolicy: 'Cluster' }));
+    expect([checks(), running.book.withoutLocalEndpoints]).toEqual([[], { internal: 0, external: 0 }]);
   });
 });

@@ -43,6 +43,7 @@ describe('examples', () => {
   it.each([
     [['minimal.yaml'], 'host network port port'],
     [['alpha.yaml', 'services.yaml'], 'host network network peer port port port service service'],
+    [['alpha.yaml', 'exposed.yaml'], 'host network network peer port port port service'],
     [['beta.yaml', 'services.yaml'], 'host network network peer port port service service'],
   ])('%j are right', (files, ops) => {
     const { sources } = readSources(files.map((file) => join('examples', file)));
@@ -64,17 +65,18 @@ describe('examples', () => {
 });
 
 describe('render', () => {
-  it('gives the document back without status, with its namespace', () => {
-    const given = {
-      ...service('s', { clusterIP: '10.96.0.1', extra: 1 }, { labels: { a: 'b' } }),
-      status: { x: 1 },
-    };
+  it('gives the document back with its namespace; Kubernetes’ status with it, Twill’s without', () => {
+    const status = { loadBalancer: { ingress: [{ ip: '203.0.113.1' }] } };
+    const given = { ...service('s', { clusterIP: '10.96.0.1', extra: 1 }, { labels: { a: 'b' } }), status };
     expect(render(resources(given)[0]!)).toEqual({
       apiVersion: 'v1',
       kind: 'Service',
       metadata: { name: 's', namespace: 'default', labels: { a: 'b' } },
       spec: { clusterIP: '10.96.0.1', extra: 1 },
+      status,
     });
+    const live = { ...port('web', { network: 'blue' }), status: { state: 'up' } };
+    expect(render(resources(live)[0]!)).toEqual(port('web', { network: 'blue' }));
     expect(render(resources(port('web', { network: 'blue' }))[0]!)).toEqual(port('web', { network: 'blue' }));
   });
 

@@ -122,7 +122,7 @@ export class Connection {
   }
 
   #afterSyn(): Outgoing {
-    const kind = this.#random.weighted({ synAck: 70, again: 12, early: 6, refuse: 6, stray: 6 });
+    const kind = this.#random.weighted({ synAck: 70, again: 12, early: 6, refuse: 10, stray: 6 });
     if (!this.#backend || (kind === 'again' && this.#last)) return this.#last!;
     if (kind === 'early') return this.#odd('client', 'A', 0, 10);
     if (kind === 'stray') return this.#odd('server', 'A', 0, 0);

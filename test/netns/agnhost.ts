@@ -2,7 +2,7 @@
  * What Kubernetes' e2e tests run in pods, as its own process: a server that tells its name, and clients.
  *
  *   agnhost.js serve NAME PORT…                   HTTP and UDP on each port
- *   agnhost.js ask http|udp ADDRESS PORT COUNT WHAT [SOURCEPORT]    WHAT: hostname, clientip
+ *   agnhost.js ask http|udp ADDRESS PORT COUNT WHAT [LOCAL]   WHAT: hostname, clientip; LOCAL: own address
  *   agnhost.js post ADDRESS PORT BYTES            a body, which comes back as its hash
  *   agnhost.js follow ADDRESS PORT SOURCEPORT MS  UDP every 20 ms from one port; who answered, by time
  *   agnhost.js hold ADDRESS PORT                  one TCP connection that asks every 50 ms, a line for each answer
@@ -62,25 +62,28 @@ async function serve(name: string, ports: readonly number[]): Promise<void> {
   console.log('serving');
 }
 
-const get = (address: string, port: number, path: string, body?: Buffer): Promise<string> =>
+const get = (address: string, port: number, path: string, body?: Buffer, local = ''): Promise<string> =>
   new Promise((resolve, reject) => {
-    const options = { host: address, port, path: `/${path}`, method: body ? 'POST' : 'GET', agent: false };
-    const asked = request({ ...options, timeout: PATIENCE }, (reply) => {
-      let text = '';
-      reply.on('data', (chunk: Buffer) => {
-        text += chunk.toString();
-      });
-      reply.on('end', () => resolve(text));
-    });
+    const options = { host: address, port, path: `/${path}`, method: body ? 'POST' : 'GET' };
+    const asked = request(
+      { ...options, agent: false, ...(local && { localAddress: local }), timeout: PATIENCE },
+      (reply) => {
+        let text = '';
+        reply.on('data', (chunk: Buffer) => {
+          text += chunk.toString();
+        });
+        reply.on('end', () => resolve(text));
+      },
+    );
     asked.on('timeout', () => asked.destroy(Object.assign(new Error(), { code: 'timeout' })));
     asked.on('error', reject);
     asked.end(body);
   });
 
-async function datagram(address: string, port: number, text: string | Buffer, from = 0): Promise<string> {
+async function datagram(address: string, port: number, text: string | Buffer, local = ''): Promise<string> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   try {
-    socket.bind(from);
+    socket.bind(0, local === '' ? undefined : local);
     await once(socket, 'listening');
     // connected: only then the kernel tells of an ICMP error
     socket.connect(port, address);
@@ -99,14 +102,16 @@ async function ask(
   port: number,
   count: number,
   what: string,
-  from: number,
+  local: string,
 ) {
   const answers: Record<string, number> = {};
   const errors: string[] = [];
   for (let i = 0; i < count && errors.length < 2; i++) {
     try {
       const text =
-        protocol === 'http' ? await get(address, port, what) : await datagram(address, port, what, from);
+        protocol === 'http'
+          ? await get(address, port, what, undefined, local)
+          : await datagram(address, port, what, local);
       answers[text] = (answers[text] ?? 0) + 1;
     } catch (error) {
       const { code, name } = error as NodeJS.ErrnoException;
@@ -175,7 +180,7 @@ const [verb, ...words] = process.argv.slice(2);
 const word = (index: number): string => words[index] ?? '';
 const number = (index: number): number => Number(words[index] ?? 0);
 if (verb === 'serve') await serve(word(0), words.slice(1).map(Number));
-else if (verb === 'ask') await ask(word(0), word(1), number(2), number(3), word(4), number(5));
+else if (verb === 'ask') await ask(word(0), word(1), number(2), number(3), word(4), word(5));
 else if (verb === 'post') await post(word(0), number(1), number(2));
 else if (verb === 'follow') await follow(word(0), number(1), number(2), number(3));
 else if (verb === 'hold') await hold(word(0), number(1));

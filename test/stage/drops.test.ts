@@ -6,7 +6,7 @@ import type { HostConfig, Op } from '../../src/dataplane/config.ts';
 import { DROP_REASONS, Drop } from '../../src/telemetry/drop.ts';
 import { address4, Fabric, IPS, MACS, network, port, service } from '../fabric.ts';
 import { address6, dualNetwork, IPS6 } from '../fabric6.ts';
-import { arp, echoRequest, ethernet, ipv4, tcp, udp, vxlan } from '../frames.ts';
+import { arp, echoRequest, ethernet, icmp, ipv4, tcp, udp, vxlan } from '../frames.ts';
 import { solicitation, udp6 } from '../frames6.ts';
 
 interface Row {
@@ -50,6 +50,9 @@ const from = (fabric: Fabric, fields: { flags: string; sport?: number }) =>
     'a',
     routed(tcp({ from: IPS.a, to: VIP, sport: 40_000, dport: 80, seq: 1001, ack: 1, ...fields })),
   );
+/** A fragment that is not the last, the `index`th of such a length, to a service. */
+const piece = (length: number, index = 1) =>
+  routed(ipv4({ from: IPS.a, to: VIP, protocol: 17, fragment: 0x2000 | (index + 3) }, Array(length).fill(1)));
 const refusing = (status: TxStatus) => (fabric: Fabric) => {
   fabric.status.set('b', status);
   fabric.from('a', plain());
@@ -196,7 +199,8 @@ const ROWS: readonly Row[] = [
   {
     reason: 'FRAGMENT_TO_SERVICE',
     ops: [shop(local)],
-    provoke: (f) => f.from('a', routed(udp({ from: IPS.a, to: VIP, sport: 1, dport: 80, fragment: 0x2000 }))),
+    provoke: (f) =>
+      f.from('a', routed(ipv4({ from: IPS.a, to: VIP, protocol: 47, fragment: 0x2000 }, [1, 2]))),
   },
   {
     reason: 'UNSUPPORTED_TO_SERVICE',
@@ -289,6 +293,50 @@ const ROWS: readonly Row[] = [
       const reset = { from: IPS.b, to: IPS.a, sport: 8080, dport: 40_000, flags: 'RA', ack: 77 };
       f.from('b', ethernet({ src: MACS.b, dst: MACS.a }, tcp(reset)));
     },
+  },
+  {
+    reason: 'FLOW_ENDED',
+    ops: [shop({ ...local, onEndpointRemoved: 'reset' })],
+    provoke: (f) => {
+      f.from('a', syn());
+      f.dataplane.apply([{ op: 'remove-service', id: 0 }]);
+      f.settle();
+      from(f, { flags: 'A' });
+    },
+  },
+  {
+    reason: 'BAD_ICMP',
+    ops: [shop(local)],
+    provoke: (f) => {
+      const error = icmp(IPS.a, IPS.b, [3, 3, 0, 0, 0, 0, 0, 0, ...echoRequest(IPS.b, IPS.a)]);
+      f.from(
+        'a',
+        ethernet({ src: MACS.a, dst: MACS.b }, icmp(IPS.a, IPS.b, [3, 3, 0, 0, 0, 0, 0, 0, ...error])),
+      );
+    },
+  },
+  { reason: 'FRAGMENT_INVALID', ops: [shop(local)], provoke: (f) => f.from('a', piece(9)) },
+  {
+    reason: 'FRAGMENT_LIMIT',
+    ops: [shop(local)],
+    count: 64,
+    provoke: (f) => {
+      for (let i = 0; i < 64; i++) f.from('a', piece(8, i));
+    },
+  },
+  {
+    reason: 'FRAGMENT_TIMEOUT',
+    ops: [shop(local)],
+    provoke: (f) => {
+      f.from('a', piece(8));
+      f.wait(31_000);
+    },
+  },
+  {
+    reason: 'UNRELATED_ERROR',
+    ops: [shop(local)],
+    provoke: (f) =>
+      f.from('a', routed(icmp(IPS.a, VIP, [3, 3, 0, 0, 0, 0, 0, 0, ...echoRequest(VIP, IPS.a)]))),
   },
   {
     reason: 'NO_CHECKSUM',

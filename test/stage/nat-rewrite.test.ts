@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Gso } from '../../src/card/layout.ts';
 import { address4, Fabric, IPS, MACS, type Sent, service } from '../fabric.ts';
-import { checksumsAreRight, ethernet, ip4, partialSum, readIpv4, tcp, toHex, udp } from '../frames.ts';
+import { checksumsAreRight, ethernet, ip4, ipv4, partialSum, readIpv4, tcp, toHex, udp } from '../frames.ts';
 
 const VIP = '10.96.0.10';
 const DEVICES: Record<string, string> = { a: MACS.a, b: MACS.b };
@@ -266,17 +266,17 @@ describe('hairpin', () => {
 });
 
 describe('what cannot be translated', () => {
-  it('N36, S15: fragments to a VIP are dropped by name; fragments for others pass', () => {
+  it('N36, S15: fragments of other protocols to a VIP are dropped by name; fragments for others pass', () => {
     const before = fabric.drops().FRAGMENT_TO_SERVICE ?? 0;
-    const part = udp({ ...ends(++port), fragment: 0x2000 });
+    const part = ipv4({ from: IPS.a, to: VIP, protocol: 47, fragment: 0x2000 }, [1, 2, 3, 4, 5, 6, 7, 8]);
     expect(fabric.from('a', ethernet({ src: MACS.a, dst: MACS.gateway }, part))).toEqual([]);
     expect(fabric.drops().FRAGMENT_TO_SERVICE).toBe(before + 1);
-    const other = udp({ from: IPS.a, to: IPS.b, sport: 1, dport: 2, fragment: 0x2000 });
+    const other = udp({ from: IPS.a, to: IPS.c, sport: 1, dport: 2, fragment: 0x2000 });
     expect(fabric.from('a', ethernet({ src: MACS.a, dst: MACS.gateway }, other)).map((s) => s.to)).toEqual([
-      'b',
+      'c',
     ]);
     expect(
-      fabric.from('a', ethernet({ src: MACS.a, dst: MACS.b }, other)).map((s) => toHex(s.frame.subarray(14))),
+      fabric.from('a', ethernet({ src: MACS.a, dst: MACS.c }, other)).map((s) => toHex(s.frame.subarray(14))),
     ).toEqual([toHex(Uint8Array.from(other))]);
   });
 

@@ -406,6 +406,6 @@ describe('timers of TCP data', () => {
     ]);
     host({ timeouts: sevenSeconds });
     client({ flags: 'S', seq: CLIENT_SEQ });
-    expect(row()).toMatchObject({ snat: '10.77.0.1', state: 'syn-sent', expires: 240 });
+    expect(row()).toMatchObject({ snat: '10.77.0.1:4000', state: 'syn-sent', expires: 240 });
   });
 });

@@ -35,6 +35,7 @@ describe('steady state', () => {
     ['VXLAN decapsulation', 0],
     ['ClusterIP over UDP', 1],
     ['ClusterIP over TCP', 0],
+    ['fragments to a ClusterIP', 0],
     ['established connections', 0.9],
     ['new connections to a node port', 0],
     ['ARP', 0],

@@ -11,7 +11,7 @@ import type { Op } from '../../src/dataplane/config.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { Counters, Global } from '../../src/telemetry/counters.ts';
 import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, service } from '../fabric.ts';
-import { arp, echoRequest, ethernet, tcp, udp, vxlan } from '../frames.ts';
+import { arp, echoRequest, ethernet, ipv4, tcp, udp, vxlan } from '../frames.ts';
 import { ReplayCard } from '../replay-card.ts';
 
 export interface SceneResult {
@@ -91,6 +91,15 @@ const fromPeer = (frame: Uint8Array, tos = 0): MemoryFrame => ({
 const times = (count: number, make: (i: number) => MemoryFrame | MemoryFrame[]): MemoryFrame[] =>
   Array.from({ length: count }, (_, i) => make(i)).flat();
 
+/** An IPv4 packet as two fragments. */
+const inTwo = (packet: number[], id: number): number[][] => {
+  const [from, to] = [packet.slice(12, 16).join('.'), packet.slice(16, 20).join('.')];
+  const fields = { from, to, protocol: packet[9]!, id };
+  return [
+    ipv4({ ...fields, fragment: 0x2000 }, packet.slice(20, 44)),
+    ipv4({ ...fields, fragment: 24 >> 3 }, packet.slice(44)),
+  ];
+};
 const plain = (to: string) => (i: number) => udp({ from: IPS.a, to, sport: 1024 + i, dport: 80, tos: i & 3 });
 const SCENES: Record<string, MemoryFrame[]> = {
   'bridge hit': times(256, (i) => fromA(MACS.b, plain(IPS.b)(i))),
@@ -125,6 +134,20 @@ const SCENES: Record<string, MemoryFrame[]> = {
       fromB(tcp({ ...reply, flags: 'SA', seq: 0xf0000000, ack: 1001 })),
       fromA(MACS.gateway, tcp({ ...ends, flags: 'A', seq: 1001, ack: 0xf0000001 })),
       fromB(tcp({ ...reply, flags: 'PA', seq: 0xf0000001, ack: 1001, payload: [1, 2, 3] })),
+    ];
+  }),
+  'fragments to a ClusterIP': times(64, (i) => {
+    const whole = udp({ from: IPS.a, to: VIP, sport: 5000 + i, dport: 80, payload: new Array(40).fill(i) });
+    const back = udp({
+      from: IPS.b,
+      to: IPS.a,
+      sport: 8080,
+      dport: 5000 + i,
+      payload: new Array(40).fill(i),
+    });
+    return [
+      ...inTwo(whole, i).map((part) => fromA(MACS.gateway, part)),
+      ...inTwo(back, i).reverse().map(fromB),
     ];
   }),
   'established connections': [0, 1, 2, 3].flatMap((round) =>

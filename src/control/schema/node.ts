@@ -4,6 +4,8 @@ import type { NodeSpec } from '../types.ts';
 import { kubernetesMetadata } from './envelope.ts';
 import { anyText, cidr, compact, underlayAddress } from './fields.ts';
 
+/** Set on a Node that is about to go (S35). */
+const LEAVING_TAINT = 'ToBeDeletedByClusterAutoscaler';
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
 export const nodeSchema = z.looseObject({
@@ -12,6 +14,7 @@ export const nodeSchema = z.looseObject({
     .looseObject({
       podCIDR: cidr().optional(),
       podCIDRs: z.array(cidr()).default([]),
+      taints: z.array(z.looseObject({ key: anyText() })).default([]),
     })
     .prefault({}),
   status: z
@@ -22,12 +25,13 @@ export const nodeSchema = z.looseObject({
 });
 
 export function nodeSpec({ metadata, spec, status }: z.infer<typeof nodeSchema>): NodeSpec {
-  const { podCIDR, podCIDRs } = spec;
+  const { podCIDR, podCIDRs, taints } = spec;
   return compact<NodeSpec>({
     zone: metadata.labels[ZONE_LABEL] || undefined,
     podCIDRs: podCIDRs.length > 0 || podCIDR === undefined ? podCIDRs : [podCIDR],
     addresses: status.addresses
       .filter(({ type }) => type === 'InternalIP')
       .flatMap(({ address }) => underlayAddress('192.0.2.1').safeParse(address).data ?? []),
+    isLeaving: metadata.deletionTimestamp != null || taints.some(({ key }) => key === LEAVING_TAINT),
   });
 }

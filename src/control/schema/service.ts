@@ -91,7 +91,8 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
     internalLocal: spec.internalTrafficPolicy === 'Local',
     externalLocal: spec.externalTrafficPolicy === 'Local',
     sourceRanges: spec.loadBalancerSourceRanges,
-    healthCheckNodePort: spec.healthCheckNodePort,
+    healthCheckNodePort:
+      spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local' ? spec.healthCheckNodePort : 0,
     algorithm: said('twill/algorithm', SERVICE_ANNOTATIONS['twill/algorithm']),
     onEndpointRemoved: said('twill/on-endpoint-removed', SERVICE_ANNOTATIONS['twill/on-endpoint-removed']),
     drain: drain === undefined ? undefined : Math.round(drain * 1000),

@@ -4,13 +4,14 @@
  */
 import type { Logger } from 'pino';
 import { problemIn } from '../../control/problem.ts';
+import type { HealthCheck } from '../../control/services.ts';
 import type { Endpoint, Problem, Resource, ResourceOf } from '../../control/types.ts';
 import type { Counters } from '../../telemetry/counters.ts';
 import { type Answer, formatEndpoint, Listener, type Respond } from './listener.ts';
 import { Metrics } from './metrics.ts';
 import { Progress } from './progress.ts';
 import { answerHealth } from './proxy-health.ts';
-import { type HealthCheck, ServiceHealth } from './service-health.ts';
+import { ServiceHealth } from './service-health.ts';
 
 /** What it tells of. */
 export interface HealthFacts {

@@ -3,17 +3,9 @@
  * balancer whether this host has endpoints of it (pkg/proxy/healthcheck/service_health.go).
  */
 import type { Logger } from 'pino';
+import type { HealthCheck } from '../../control/services.ts';
 import type { Endpoint } from '../../control/types.ts';
 import { type Answer, formatEndpoint, Listener } from './listener.ts';
-
-/** What one Service asks for. */
-export interface HealthCheck {
-  readonly namespace: string;
-  readonly name: string;
-  readonly port: number;
-  /** Ready endpoints on this host. */
-  readonly localEndpoints: number;
-}
 
 export class ServiceHealth {
   readonly #log: Logger;
