@@ -105,9 +105,9 @@ export async function measurePauses(
     ['twill', changes],
     ['loading', () => site.load!(size, plan.loadLimit * 1000)],
   ] as const;
-  for (let round = 0; round < plan.rounds; round++) {
+  for (let round = 0; round < plan.pauses; round++) {
     for (const [who, work] of round % 2 === 0 ? kinds : kinds.toReversed()) {
-      session.progress.step(`${size} services: pauses, ${who}, round ${round + 1} of ${plan.rounds}`);
+      session.progress.step(`${size} services: pauses, ${who}, round ${round + 1} of ${plan.pauses}`);
       await attempt(cell, who, async () => {
         const { value, percentiles } = await longestTrip(bench, site.route, work);
         cell.runs.push({ ...plainRun(who, round, value), percentiles: percentiles! });

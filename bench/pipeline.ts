@@ -19,6 +19,7 @@ import { DROP_REASONS, Drop } from '../src/telemetry/drop.ts';
 import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, service } from '../test/fabric.ts';
 import { echoRequest, ethernet, ip4, mac, tcp, udp, vxlan } from '../test/frames.ts';
 import { ReplayCard } from '../test/replay-card.ts';
+import { bridge6, clusterIp6, decap6, encap6, route6 } from './pipeline6.ts';
 
 const SEED = 0x5eed;
 const DEVICE = { a: 10, b: 11, underlay: 900 };
@@ -165,6 +166,13 @@ function mix(flows: number): Scene {
   return { name: 'mixed', flows, ops: standing(), frames };
 }
 
+const shuffled =
+  (scene: (flows: number) => Scene) =>
+  (flows: number): Scene => {
+    const made = scene(flows);
+    return { ...made, frames: shuffle(made.frames) };
+  };
+
 /** By name, made for the number of flows in the large scenes. */
 const SCENES: Record<string, (most: number) => Scene> = {
   bridge: () => bridge(1),
@@ -177,6 +185,14 @@ const SCENES: Record<string, (most: number) => Scene> = {
   opening,
   stations: () => stations(8000),
   mix,
+  bridge6: () => bridge6(1),
+  route6: () => route6(1),
+  encap6: () => encap6(1),
+  decap6,
+  clusterIp6: () => clusterIp6(1),
+  'bridge6, many': shuffled(bridge6),
+  'encap6, many': shuffled(encap6),
+  'clusterIp6, many': shuffled(clusterIp6),
 };
 const NAMES = Object.keys(SCENES);
 

@@ -12,17 +12,22 @@ export interface ServicesPlan {
   readonly loadLimit: number;
   /** Even. */
   readonly changes: number;
+  /** Rounds of the longest trips. */
+  readonly pauses: number;
 }
 
 export const SERVICES: Readonly<Record<'full' | 'quick', ServicesPlan>> = {
-  full: { sizes: [1, 100, 10_000, 100_000], rounds: 3, seconds: 1, loadLimit: 45, changes: 10 },
-  quick: { sizes: [1, 10_000], rounds: 2, seconds: 0.5, loadLimit: 15, changes: 4 },
+  full: { sizes: [1, 100, 10_000, 100_000], rounds: 3, seconds: 1, loadLimit: 45, changes: 10, pauses: 3 },
+  quick: { sizes: [1, 10_000], rounds: 2, seconds: 0.5, loadLimit: 15, changes: 4, pauses: 1 },
 };
 
+/** Once: what is compared is built and warmed up. */
+const BEGIN_SECONDS = 20;
+
 /** What the services take, about: loading grows with the size, the rest does not. */
-export function servicesSeconds(plan: ServicesPlan): number {
-  const perSize = WAYS.length * plan.rounds * (plan.seconds + OVERHEAD_SECONDS) + plan.rounds * 3 + 4;
-  return 26 + plan.sizes.reduce((sum, size) => sum + perSize + size / 2000, 0);
+export function servicesSeconds({ sizes, rounds, seconds, pauses }: ServicesPlan): number {
+  const perSize = WAYS.length * rounds * (seconds + OVERHEAD_SECONDS) + 3 * pauses + 2;
+  return BEGIN_SECONDS + sizes.reduce((sum, size) => sum + perSize + ((pauses + 1) * size) / 6000, 0);
 }
 
 export type Draft = Omit<Cell, 'series' | 'ratios'>;

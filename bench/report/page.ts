@@ -5,7 +5,7 @@ import { type Bar, bars, type Curve, curves, intervals, percentiles } from './ch
 import { pathTitle, percent, quantity } from './figures.ts';
 import { STYLE } from './style.ts';
 import { element, escaped } from './svg.ts';
-import { cellTitle, guardLine, machineLines, titleOf, warnings } from './words.ts';
+import { cellTitle, guardLine, machineLines, SERVICES_WORDS, titleOf, warnings } from './words.ts';
 
 const VERDICT: Readonly<Record<Verdict, string>> = {
   aim: '✓ as aimed',
@@ -185,10 +185,7 @@ function services(results: Results): string {
     return [tag('h3', title) + figure(curves(title, { x: 'services', y: unit }, list, isLogarithmic))];
   });
   if (parts.length === 0) return '';
-  const words =
-    'ClusterIPs with ten endpoints each in Twill; iptables and nftables rules with one, in their favour. The ' +
-    'service that is asked for is the last one of the list.';
-  return heading('Services', words) + parts.join('');
+  return heading('Services', SERVICES_WORDS) + parts.join('');
 }
 
 function memory(results: Results): string {

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { Cell, Results } from '../results.ts';
 import { targetRows, type Verdict } from '../targets.ts';
 import { percent, quantity } from './figures.ts';
-import { cellTitle, guardLine, machineLines, titleOf, warnings } from './words.ts';
+import { cellTitle, guardLine, machineLines, SERVICES_WORDS, titleOf, warnings } from './words.ts';
 
 const VERDICT: Readonly<Record<Verdict, string>> = {
   aim: '**as aimed**',
@@ -38,7 +38,7 @@ ${markdown(
     ...group(results, 'tcp', 'TCP', 'CPU-s/GB', (one) => one.cpuPerGigabyte),
     ...group(results, 'datagrams', 'Datagrams', 'CPU-s/M', (one) => one.cpuPerMillion),
     ...group(results, 'latency', 'Latency', 'p99', (one) => one.percentiles?.p99),
-    ...group(results, 'services', 'Services', '', () => undefined),
+    ...group(results, 'services', 'Services', '', () => undefined, SERVICES_WORDS),
     ...memory(results),
     ...remarks(results),
     `## Contenders
@@ -74,6 +74,7 @@ function group(
   title: string,
   extra: string,
   extraOf: (one: Cell['series'][number]) => number | undefined,
+  words = '',
 ): string[] {
   const cells = results.cells.filter((cell) => cell.group === name && cell.series.length > 0);
   if (cells.length === 0) return [];
@@ -96,7 +97,7 @@ function group(
       ];
     }),
   );
-  return [`## ${title}\n\n${markdown(head, rows)}`];
+  return [`## ${title}`, ...(words === '' ? [] : [words]), markdown(head, rows)];
 }
 
 function memory({ memory: rows }: Results): string[] {

@@ -12,6 +12,7 @@ type Peer = ResourceOf<'Peer'>;
 const VLAN_TAG = 4;
 const ETHERNET_MTU = 1500;
 const MOST_MTU = 9216;
+const LEAST_MTU_V6 = 1280;
 /** What the kernel says of its loopback device, by which it routes its own addresses. */
 const LOOPBACK_MTU = 65_536;
 
@@ -77,7 +78,16 @@ export function mtuWarnings(resources: readonly Resource[], facts: Facts): Probl
   }
   for (const network of networks.values()) {
     const limit = computedMtu(network, host, peers, asked);
-    const { mtu } = network.spec;
+    const { mtu, subnets } = network.spec;
+    if (mtu === 'auto' && limit < LEAST_MTU_V6 && subnets.some(({ cidr }) => cidr.includes(':'))) {
+      warnings.push(
+        problemIn(
+          network,
+          'spec.subnets',
+          `the underlay carries ${limit}, and IPv6 needs ${LEAST_MTU_V6}; use a wider underlay, or no IPv6`,
+        ),
+      );
+    }
     if (mtu === 'auto' || mtu <= limit) continue;
     warnings.push(
       problemIn(

@@ -57,6 +57,16 @@ export class ServiceBook {
   #free: number[] = [];
   #ids = 0;
 
+  /** Slices that carry the name of a Service. */
+  slicesOf(namespace: string, name: string): readonly Slice[] {
+    return this.#entries.get(namespace, name)?.slices ?? [];
+  }
+
+  /** What services were compiled with last. */
+  get surroundings(): Surroundings {
+    return this.#surroundings;
+  }
+
   /** Service ports with a Local policy whose endpoints are all on other hosts (S36). */
   get withoutLocalEndpoints(): { readonly internal: number; readonly external: number } {
     return this.#elsewhere;

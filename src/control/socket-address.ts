@@ -1,7 +1,7 @@
 /** An IP address with a port, as people write the ends of a flow. */
-import { AddressError, familyOf, formatWords, parseAddress, type Words } from '../wire/address.ts';
+import { AddressError, contains, familyOf, formatWords, parseAddress, type Words } from '../wire/address.ts';
 
-export { AddressError };
+export { AddressError, contains, familyOf, parseAddress };
 
 export interface SocketAddress {
   readonly words: Words;

@@ -3,8 +3,9 @@ import type { ApplyResponse, AttachRequest, GetKind, ResourceItem } from '../con
 import { GET_KINDS } from '../control/protocol.ts';
 import { attachment } from './attach.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
+import { explain } from './explain.ts';
 import { type Manager, Rejected } from './manager.ts';
-import { readApply, readAttach, readDetach } from './requests.ts';
+import { readApply, readAttach, readDetach, readExplain } from './requests.ts';
 import type { Request } from './server.ts';
 import { RESOURCE_KINDS, type Views } from './views.ts';
 
@@ -48,6 +49,8 @@ export class Api {
         return { GET: async () => this.#views.status() };
       case 'apply':
         return { POST: ({ body }) => this.#apply(body) };
+      case 'explain':
+        return { POST: ({ body }) => explain(this.#manager, this.#dataplane, readExplain(body)) };
       case 'attach':
         return { POST: ({ body }) => this.#attach(readAttach(body)) };
       case 'detach':

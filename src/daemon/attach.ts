@@ -39,12 +39,11 @@ export function attachment(
       409,
     );
   }
-  const subnet = network.spec.subnets[0];
-  let address = request.address;
-  if (address === undefined && subnet) {
-    address = lowestFree(subnet.cidr, usedIn(request.network, subnet.cidr, resources, heard)) ?? undefined;
-    if (address === undefined)
-      throw new Rejected([`no free address in ${subnet.cidr} of network ${request.network}`]);
+  const addresses = request.address === undefined ? [] : [request.address];
+  for (const { cidr } of request.address === undefined ? firstOfEachFamily(network.spec.subnets) : []) {
+    const address = lowestFree(cidr, usedIn(request.network, cidr, resources, heard));
+    if (address === null) throw new Rejected([`no free address in ${cidr} of network ${request.network}`]);
+    addresses.push(address);
   }
   const defaultRoute = request.defaultRoute ?? !hasDefaultRoute(request.netns, resources);
   const document = {
@@ -55,11 +54,16 @@ export function attachment(
       network: request.network,
       netns: request.netns,
       interface: request.interface ?? 'eth0',
-      ...(address === undefined ? {} : { addresses: [address] }),
+      ...(addresses.length === 0 ? {} : { addresses }),
       ...(defaultRoute ? {} : { defaultRoute: false }),
     },
   };
   return { name, source: { file: attachedFile(name), text: JSON.stringify(document, null, 2) } };
+}
+
+function firstOfEachFamily<T extends { readonly cidr: string }>(subnets: readonly T[]): T[] {
+  const is6 = ({ cidr }: T) => cidr.includes(':');
+  return subnets.filter((subnet) => subnets.find((other) => is6(other) === is6(subnet)) === subnet);
 }
 
 /** "web" for /run/netns/web, "pid-7" for /proc/7/ns/net. */

@@ -13,7 +13,10 @@ import type {
   DataplaneEvent,
   DeviceChanges,
   DumpKind,
+  FateRow,
   FdbRow,
+  FlowAnswer,
+  FlowQuestion,
   FlowRow,
   FromWorker,
   NeighborRow,
@@ -37,6 +40,9 @@ export interface Dataplane {
    */
   apply(devices: DeviceChanges, ops: readonly Op[], services?: ServiceBatch): Promise<void>;
   dump<K extends DumpKind>(what: K): Promise<readonly DumpRows[K][]>;
+  explain(question: FlowQuestion): Promise<FlowAnswer>;
+  /** Living flows to which a change would mean something; it is not made. */
+  preview(services: ServiceBatch, removedNetworks: readonly number[]): Promise<readonly FateRow[]>;
 }
 
 export interface DataplaneOptions {
@@ -125,6 +131,16 @@ export class DataplaneProxy implements Dataplane {
       this.#dumps.set(what, dump);
     }
     return (await dump) as readonly DumpRows[K][];
+  }
+
+  async explain(question: FlowQuestion): Promise<FlowAnswer> {
+    const [answer] = await this.#ask((id) => ({ type: 'explain', id, question }));
+    return answer as FlowAnswer;
+  }
+
+  async preview(services: ServiceBatch, removedNetworks: readonly number[]): Promise<readonly FateRow[]> {
+    const rows = await this.#ask((id) => ({ type: 'preview', id, services, removedNetworks }));
+    return rows as readonly FateRow[];
   }
 
   /** Asks the worker to end, and ends it when it does not. Afterwards its descriptors may be closed. */

@@ -4,8 +4,9 @@
  *
  * They live and die with the link. A route that somebody else has is left alone, and told.
  */
-import { BlockList } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import type { OwnRoute } from '../card/native.ts';
+import { type Cidr, contains, parseAddress, parseCidr } from '../wire/address.ts';
 
 /** Addresses routed one by one. A route costs the kernel 200 bytes, adding it some 10 µs of this thread. */
 export const MOST_ROUTES = 4096;
@@ -23,7 +24,7 @@ export class HostRoutes {
   readonly #change: Change;
   #leads: readonly Lead[] = [];
   #cidrs: readonly string[] = [];
-  #covered = new BlockList();
+  #covered: readonly Cidr[] = [];
   /** Addresses that are routed, or would be if there were room. */
   readonly #wanted = new Set<string>();
   /** Addresses that a service CIDR covers. */
@@ -50,12 +51,7 @@ export class HostRoutes {
   /** Another way, or other service CIDRs: what stays right stays. */
   lead(leads: readonly Lead[], serviceCIDRs: readonly string[]): void {
     this.#leads = leads;
-    const addresses = [...this.#wanted, ...this.#inside];
-    this.#cidrs = serviceCIDRs;
-    this.#covered = blockList(serviceCIDRs);
-    this.#wanted.clear();
-    this.#inside.clear();
-    for (const address of addresses) this.#sort(address);
+    if (!isDeepStrictEqual(serviceCIDRs, this.#cidrs)) this.#cover(serviceCIDRs);
     const right = new Map<string, OwnRoute>();
     for (const cidr of serviceCIDRs) this.#put(right, cidr);
     for (const address of first(this.#wanted, MOST_ROUTES)) this.#put(right, address);
@@ -83,8 +79,18 @@ export class HostRoutes {
     }
   }
 
+  #cover(cidrs: readonly string[]): void {
+    const addresses = [...this.#wanted, ...this.#inside];
+    this.#cidrs = cidrs;
+    this.#covered = cidrs.map(parseCidr);
+    this.#wanted.clear();
+    this.#inside.clear();
+    for (const address of addresses) this.#sort(address);
+  }
+
   #sort(address: string): void {
-    const isCovered = this.#covered.check(address, address.includes(':') ? 'ipv6' : 'ipv4');
+    const isCovered =
+      this.#covered.length > 0 && this.#covered.some((cidr) => contains(cidr, parseAddress(address).words));
     (isCovered ? this.#inside : this.#wanted).add(address);
   }
 
@@ -139,13 +145,4 @@ function* first<T>(items: Iterable<T>, most: number): Generator<T> {
   for (const item of items)
     if (count++ < most) yield item;
     else return;
-}
-
-function blockList(cidrs: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const cidr of cidrs) {
-    const [address = '', prefix] = cidr.split('/');
-    list.addSubnet(address, Number(prefix), address.includes(':') ? 'ipv6' : 'ipv4');
-  }
-  return list;
 }

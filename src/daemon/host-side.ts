@@ -6,6 +6,7 @@
  *             from what, so that the successor of a daemon that died puts them back
  *   sysctls   set only where they were 0, put back when no host port needs them
  *   routes    see host-routes.ts
+ *   links     take no router advertisement and no redirect: stations of a network do not tell the host its routes
  */
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
@@ -43,6 +44,8 @@ const FORWARDING = [
   { sysctl: 'net.ipv6.conf.all.forwarding', isOurs: (text: string) => text.includes(':') },
 ];
 
+const TRUSTING = ['accept_ra', 'accept_redirects'];
+
 export class HostSide {
   readonly #system: HostSystem;
   readonly #table: string;
@@ -52,6 +55,7 @@ export class HostSide {
   /** Sysctls that were changed, and from what. */
   readonly #before = new Map<string, string>();
   #tableProblem: string | null = null;
+  #linkProblems: readonly string[] = [];
 
   /** @param socket path of the control socket: daemons in one namespace differ by it */
   constructor(system: HostSystem, socket: string) {
@@ -66,7 +70,8 @@ export class HostSide {
 
   /** What is not as it should be, one line each. */
   get problems(): string[] {
-    return [...this.#routes.problems, ...(this.#tableProblem === null ? [] : [this.#tableProblem])];
+    const table = this.#tableProblem === null ? [] : [this.#tableProblem];
+    return [...this.#routes.problems, ...table, ...this.#linkProblems];
   }
 
   get routes(): number {
@@ -97,6 +102,9 @@ export class HostSide {
   /** After a link was made again: what went with its predecessor. */
   relink(indexOf: IndexOf): void {
     const { ports, serviceCIDRs } = this.#plan;
+    this.#linkProblems = ports
+      .filter(({ name }) => indexOf(name) !== undefined)
+      .flatMap((port) => this.#guard(port));
     this.#routes.lead(ports.length === 0 ? [] : leads(ports[0]!, indexOf), serviceCIDRs);
   }
 
@@ -149,6 +157,20 @@ export class HostSide {
     }
     this.#load(plan);
     for (const name of this.#before.keys()) this.#system.setSysctl(name, '1');
+  }
+
+  /** @returns what could not be turned off */
+  #guard({ interface: link }: HostPortPlan): string[] {
+    return TRUSTING.flatMap((what) => {
+      const name = `net/ipv6/conf/${link}/${what}`;
+      try {
+        if (this.#system.sysctl(name) !== '0') this.#system.setSysctl(name, '0');
+        return [];
+      } catch (error) {
+        // Without IPv6 there is nothing to turn off.
+        return (error as NodeJS.ErrnoException).code === 'ENOENT' ? [] : [(error as Error).message];
+      }
+    });
   }
 
   #load(plan: HostPlan): void {

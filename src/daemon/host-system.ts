@@ -8,7 +8,7 @@ export interface HostSystem {
   nft(script: string): void;
   /** A table of family inet as text; null when there is none. */
   table(name: string): string | null;
-  /** @param name "net.ipv4.ip_forward" */
+  /** @param name "net.ipv4.ip_forward", or with slashes where a part has dots */
   sysctl(name: string): string;
   /** @throws Error in words for a person */
   setSysctl(name: string, value: string): void;
@@ -18,14 +18,15 @@ export interface HostSystem {
 /** The kernel answers within milliseconds; whoever holds its lock for so long is stuck. */
 const NFT_MS = 10_000;
 
-export function hostSystem(native: Pick<Native, 'changeRoute'>): HostSystem {
+/** @param nft the program's name, another one in tests */
+export function hostSystem(native: Pick<Native, 'changeRoute'>, nft = 'nft'): HostSystem {
   return {
     nft(script) {
-      const refusal = runNft(['-f', '-'], script);
+      const refusal = run(nft, ['-f', '-'], script);
       if (typeof refusal !== 'string') throw refusal;
     },
     table(name) {
-      const text = runNft(['list', 'table', 'inet', name], '');
+      const text = run(nft, ['list', 'table', 'inet', name], '');
       return typeof text === 'string' ? text : null;
     },
     sysctl: (name) => readFileSync(pathOf(name), 'utf8').trim(),
@@ -41,14 +42,14 @@ export function hostSystem(native: Pick<Native, 'changeRoute'>): HostSystem {
   };
 }
 
-const pathOf = (name: string): string => `/proc/sys/${name.replaceAll('.', '/')}`;
+const pathOf = (name: string): string => `/proc/sys/${name.includes('/') ? name : name.replaceAll('.', '/')}`;
 
 /** @returns what it printed, or why it failed. */
-function runNft(args: readonly string[], input: string): string | Error {
+function run(nft: string, args: readonly string[], input: string): string | Error {
   // A service's PATH may lack where Debian keeps it.
   const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
   try {
-    return execFileSync('nft', args, {
+    return execFileSync(nft, args, {
       input,
       timeout: NFT_MS,
       encoding: 'utf8',

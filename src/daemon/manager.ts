@@ -18,7 +18,7 @@ import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
-import { nodeAddresses, ownNode, surroundingsOf } from '../control/surroundings.ts';
+import { nodeAddresses, ownNode, type Surroundings, surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
   Facts,
@@ -34,6 +34,7 @@ import type {
   Source,
 } from '../control/types.ts';
 import type { Op, PeerConfig } from '../dataplane/config.ts';
+import type { ServiceBatch } from '../dataplane/messages.ts';
 import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
 import { Executor, type Kernel } from './executor.ts';
@@ -126,6 +127,14 @@ export class Manager {
 
   isGone(port: PortPlan): boolean {
     return !this.#executor.isOpen(port);
+  }
+
+  slicesOf(namespace: string, name: string): readonly ResourceOf<'EndpointSlice'>[] {
+    return this.services.slicesOf(namespace, name);
+  }
+
+  get surroundings(): Surroundings {
+    return this.services.surroundings;
   }
 
   find(kind: Kind, namespace: string, name: string): Resource | undefined {
@@ -263,7 +272,7 @@ export class Manager {
     const lines = found.map(formatProblem);
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
-    if (dryRun) return { changes, warnings: lines };
+    if (dryRun) return { changes, warnings: lines, ...(await this.#preview(plan, staged.batch)) };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
       await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
@@ -288,6 +297,15 @@ export class Manager {
     if (isFabric) this.#options.onChange?.();
     this.#report(changes);
     return { changes, warnings: lines };
+  }
+
+  /** What a plan would mean to living flows. */
+  async #preview(plan: Plan, batch: ServiceBatch): Promise<Pick<ApplyResponse, 'flows' | 'fates'>> {
+    const networks = plan.ops.flatMap((op) => (op.op === 'remove-network' ? [op.id] : []));
+    const flows = await this.#options.dataplane.preview(batch, networks);
+    const fates = { kept: 0, drained: 0, reset: 0, removed: 0 };
+    for (const { fate } of flows) fates[fate]++;
+    return { flows, fates };
   }
 
   /** Everything but services as it will be; what was just read comes last. */

@@ -1,6 +1,6 @@
 /** Bodies of requests: their shape, and what is said of one that has another. */
 import { z } from 'zod';
-import type { ApplyRequest, AttachRequest } from '../control/protocol.ts';
+import type { ApplyRequest, AttachRequest, ExplainRequest } from '../control/protocol.ts';
 import { Rejected } from './manager.ts';
 
 const source = z.strictObject({ file: z.string().max(4096), text: z.string() });
@@ -14,6 +14,13 @@ const attach = z.strictObject({
   address: z.string().min(1).max(64).optional(),
   defaultRoute: z.boolean().optional(),
 });
+const end = z.string().min(1).max(64);
+const explain = z.strictObject({
+  client: end,
+  protocol: z.string().max(16).optional(),
+  to: end.optional(),
+  network: name.optional(),
+});
 const detach = z.strictObject({ name });
 
 /** Zod leaves absent keys absent, so "optional" means just that. */
@@ -21,6 +28,7 @@ type Exact<T> = { [K in keyof T]: T[K] };
 
 export const readApply = (body: unknown): ApplyRequest => read(apply, body) as Exact<ApplyRequest>;
 export const readAttach = (body: unknown): AttachRequest => read(attach, body) as Exact<AttachRequest>;
+export const readExplain = (body: unknown): ExplainRequest => read(explain, body) as Exact<ExplainRequest>;
 export const readDetach = (body: unknown): { name: string } => read(detach, body);
 
 function read<T>(schema: z.ZodType<T>, body: unknown): T {

@@ -43,6 +43,8 @@ const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
 /** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
 const update = (field: number, delta: number): number => ~fold((~field & 0xffff) + delta) & 0xffff;
 
+const halves = (word: number): number => (word & 0xffff) + (word >>> 16);
+
 /**
  * The fast path of IPv6: what fast-path.ts does for IPv4, and only that, so that both read the same tables and promise
  * the same. Looked at: IPv6 without extension headers, TCP and UDP, from ports and from peers. Addresses of four words
@@ -88,6 +90,8 @@ export function createFastPath6(
     let isKnown = false;
     let lastPorts = 0;
     let lastProtocol = 0;
+    /** Flow hash of such a frame as it leaves (V4), −1 = not asked for yet. */
+    let entropy = -1;
     let lastFrom = -1;
     let lastTo = -1;
     let bytes = 0;
@@ -158,6 +162,7 @@ export function createFastPath6(
         }
         if (id < 0 && to === GATEWAY && isConcerned()) break;
         h = -1;
+        entropy = -1;
         for (let n = 0; n < 8; n++) addresses[n] = words[w + 6 + n]!;
         isKnown = true;
         lastPorts = ports;
@@ -213,7 +218,10 @@ export function createFastPath6(
       }
       if (to >= FIRST_PEER) {
         const remote = path[p + Path.TO] === GATEWAY ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
-        encapsulate(tx, at, size, protocol, network, remote, id);
+        if (entropy < 0)
+          entropy = (id >= 0 ? lines[id * LINE_WORDS + Line.ENTROPY]! : flowHash(at, protocol, ports)) >>> 1;
+        encapsulate(tx, at, size, network, remote);
+        txEntropy[tx] = entropy; // V4
       }
       const from = path[p + Path.FROM]!;
       if (from !== lastFrom || to !== lastTo) {
@@ -242,16 +250,17 @@ export function createFastPath6(
 
   /** Has a frame the source and destination of the one before? */
   function hasAddresses(w: number): boolean {
-    return (
-      words[w + 13] === addresses[7] &&
-      words[w + 9] === addresses[3] &&
-      words[w + 12] === addresses[6] &&
-      words[w + 8] === addresses[2] &&
-      words[w + 11] === addresses[5] &&
-      words[w + 7] === addresses[1] &&
-      words[w + 10] === addresses[4] &&
-      words[w + 6] === addresses[0]
-    );
+    const source =
+      (words[w + 6]! ^ addresses[0]!) |
+      (words[w + 7]! ^ addresses[1]!) |
+      (words[w + 8]! ^ addresses[2]!) |
+      (words[w + 9]! ^ addresses[3]!);
+    const destination =
+      (words[w + 10]! ^ addresses[4]!) |
+      (words[w + 11]! ^ addresses[5]!) |
+      (words[w + 12]! ^ addresses[6]!) |
+      (words[w + 13]! ^ addresses[7]!);
+    return (source | destination) === 0;
   }
 
   /** Is the address at word `w` ::ffff:a.b.c.d, which the stages do not take for one? */
@@ -358,15 +367,7 @@ export function createFastPath6(
   }
 
   /** What overlay/encap.ts does, for an IPv6 packet with ports. */
-  function encapsulate(
-    tx: number,
-    at: number,
-    size: number,
-    protocol: number,
-    network: number,
-    remote: number,
-    id: number,
-  ): void {
+  function encapsulate(tx: number, at: number, size: number, network: number, remote: number): void {
     const dscp = networks.tos[network]!;
     const inner = (view.getUint16(at + IP) >>> 4) & 0xff;
     view.setInt32(at - VXLAN_BYTES, VXLAN_FLAGS);
@@ -375,9 +376,6 @@ export function createFastPath6(
     txLength[tx] = size + VXLAN_BYTES;
     txRemote[tx] = remote;
     txTos[tx] = dscp < 0 ? inner : dscp | (inner & 3); // V7, V12
-    const entropy =
-      id >= 0 ? flows.lines[id * LINE_WORDS + Line.ENTROPY]! : flowHash(at, protocol, view.getInt32(at + L4));
-    txEntropy[tx] = entropy >>> 1; // V4
   }
 
   function flowHash(at: number, protocol: number, ports: number): number {
@@ -409,9 +407,11 @@ export function createFastPath6(
     if (outer !== 0 && outer !== ((view.getUint16(at + IP) >>> 4) & 3)) return false; // V12
     const isTcp = protocol === Protocol.TCP;
     if (isTcp && gsoSize[slot] === 0 && size - IP > networks.mtu[network]!) return false; // V26
-    let sum = 0;
-    for (let i = 6; i < 14; i++) sum += (words[w + i]! & 0xffff) + (words[w + i]! >>> 16);
-    const pseudo = fold(sum + (protocol << 8) + swap16(payload));
+    const source =
+      halves(words[w + 6]!) + halves(words[w + 7]!) + halves(words[w + 8]!) + halves(words[w + 9]!);
+    const destination =
+      halves(words[w + 10]!) + halves(words[w + 11]!) + halves(words[w + 12]!) + halves(words[w + 13]!);
+    const pseudo = fold(source + destination + (protocol << 8) + swap16(payload));
     if (pseudo !== (isTcp ? words[w + 18]! & 0xffff : words[w + 15]! >>> 16)) return true;
     // A partial checksum: is it known to be one?
     return csumStart[slot] === L4 && csumOffset[slot] === (isTcp ? Tcp.CHECKSUM : Udp.CHECKSUM);

@@ -13,6 +13,7 @@ import type { Affinities } from './affinity.ts';
 import { affineEndpoint } from './choice/affine.ts';
 import type { Chooser } from './choice/chooser.ts';
 import { BACKEND_WORDS, ServiceFlag } from './record.ts';
+import { lacksChecksum } from './rewrite.ts';
 import { EndpointSet, type Services } from './services.ts';
 import type { SourceNat } from './snat.ts';
 import { type Judge, Verdict } from './verdict.ts';
@@ -67,6 +68,10 @@ export class Opener {
         return DROPPED;
       case Verdict.ACCEPT:
     }
+    if (lacksChecksum(packets, slot)) {
+      packets.drop(slot, Drop.NO_CHECKSUM);
+      return DROPPED;
+    }
     if (packets.protocol[slot] === Protocol.TCP && !this.isSyn(slot)) {
       this.originator.tcpReset(slot); // N16
       packets.drop(slot, Drop.FLOW_INVALID);
@@ -82,8 +87,11 @@ export class Opener {
     readAddresses(packets, slot, scratch);
     const verdict = judge.judgeAddress(scratch);
     const isFragment = (packets.flags[slot]! & Flag.FRAGMENT) !== 0;
+    const isHidden = (packets.flags[slot]! & Flag.BAD_CHAIN) !== 0;
     const protocol = packets.protocol[slot]!;
     if (isFragment && judge.isServed(scratch)) packets.drop(slot, Drop.FRAGMENT_TO_SERVICE);
+    else if (isHidden && judge.isServed(scratch))
+      packets.drop(slot, Drop.BAD_IP_HEADER); // N39
     else if (verdict === Verdict.PASS) return true;
     else if (verdict === Verdict.DROP) packets.drop(slot, judge.reason);
     else if (protocol === Protocol.TCP || protocol === Protocol.UDP) packets.drop(slot, Drop.BAD_IP_HEADER);

@@ -1,6 +1,7 @@
 import { End, isTuple4, Word } from '../conntrack/tuple.ts';
 import type { Packets } from '../packet/packets.ts';
 import { deltaHalf, deltaWord, updateField, updatePartial } from '../wire/checksum.ts';
+import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 import { Tcp } from '../wire/tcp.ts';
@@ -72,4 +73,14 @@ function setAddress6(
     view.setInt32(at + i * 4, word);
   }
   return delta;
+}
+
+/** A datagram of IPv6 without the checksum that IPv6 demands (N41; RFC 8200 §8.1)? A partial one may be 0. */
+export function lacksChecksum(packets: Packets, slot: number): boolean {
+  return (
+    packets.protocol[slot] === Protocol.UDP &&
+    packets.etherType[slot] === EtherType.IPV6 &&
+    packets.csumStart[slot] === 0 &&
+    packets.view.getUint16(packets.l4[slot]! + Udp.CHECKSUM) === 0
+  );
 }

@@ -44,8 +44,9 @@ export class SourceNat {
     const w1 = words[at + 1]!;
     const w2 = words[at + 2]!;
     if (this.subnetOf(network, w0, w1, w2, words[at + 3]!) >= 0) return true;
-    const { hostAddress4, internal } = this.networks;
-    return isMapped(w0, w1, w2) && hostAddress4[network] !== 0 && internal[network] === 0;
+    const { hostAddress4, hostAddress6, internal } = this.networks;
+    const wayOut = isMapped(w0, w1, w2) ? hostAddress4[network] : hostAddress6[network * 4];
+    return wayOut !== 0 && internal[network] === 0;
   }
 
   /**

@@ -15,7 +15,7 @@ import type { Ending } from './ending.ts';
 import type { Fragments } from './fragments.ts';
 import { NO_SERVICE, type Opener, PASS } from './open.ts';
 import { DROPPED, type Related, UNRELATED } from './related.ts';
-import { rewrite } from './rewrite.ts';
+import { lacksChecksum, rewrite } from './rewrite.ts';
 import type { Judge } from './verdict.ts';
 
 /**
@@ -113,6 +113,10 @@ export class Translate implements Restorer {
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
     if (this.ending.refuse(slot, row, direction, now)) return false;
+    if (direction === ORIGINAL && lacksChecksum(packets, slot)) {
+      packets.drop(slot, Drop.NO_CHECKSUM);
+      return false;
+    }
     const verdict = this.tracker.step(slot, row, direction, beyond, now);
     if (verdict === INVALID || verdict === OUT_OF_WINDOW) {
       packets.drop(slot, verdict === INVALID ? Drop.FLOW_INVALID : Drop.OUT_OF_WINDOW);

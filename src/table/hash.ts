@@ -5,6 +5,9 @@
  *
  * Modulo 2^32 the high bits of a word only reach the high bits of its product, where two words could cancel each
  * other whatever the multipliers; each word is therefore folded onto its own low half first.
+ *
+ * Products are written out: the optimiser adds them without looking for an overflow only while it sees that each is a
+ * product of `Math.imul`, which it does not of a call that it has no room to inline.
  */
 
 /** Bijective mixing of 32 bits; constants of C. Wellons' hash-prospector "lowbias32" (public domain). */
@@ -13,8 +16,6 @@ export const finish = (hash: number): number => {
   hash = Math.imul(hash ^ (hash >>> 15), 0x735a2d97);
   return hash ^ (hash >>> 15);
 };
-
-const scale = (word: number, multiplier: number): number => Math.imul(word ^ (word >>> 16), multiplier);
 
 export class Hasher {
   private readonly m0: number;
@@ -35,19 +36,33 @@ export class Hasher {
   }
 
   of2(a: number, b: number): number {
-    return finish((scale(a, this.m0) + scale(b, this.m1)) | 0);
+    return finish((Math.imul(a ^ (a >>> 16), this.m0) + Math.imul(b ^ (b >>> 16), this.m1)) | 0);
   }
 
   of4(a: number, b: number, c: number, d: number): number {
-    return finish((scale(a, this.m0) + scale(b, this.m1) + scale(c, this.m2) + scale(d, this.m3)) | 0);
+    return finish(
+      (Math.imul(a ^ (a >>> 16), this.m0) +
+        Math.imul(b ^ (b >>> 16), this.m1) +
+        Math.imul(c ^ (c >>> 16), this.m2) +
+        Math.imul(d ^ (d >>> 16), this.m3)) |
+        0,
+    );
   }
 
   of5(a: number, b: number, c: number, d: number, e: number): number {
-    return finish((this.sum3(a, b, c) + scale(d, this.m3) + scale(e, this.m4)) | 0);
+    return finish(
+      (this.sum3(a, b, c) + Math.imul(d ^ (d >>> 16), this.m3) + Math.imul(e ^ (e >>> 16), this.m4)) | 0,
+    );
   }
 
   of6(a: number, b: number, c: number, d: number, e: number, f: number): number {
-    return finish((this.sum3(a, b, c) + scale(d, this.m3) + scale(e, this.m4) + scale(f, this.m5)) | 0);
+    return finish(
+      (this.sum3(a, b, c) +
+        Math.imul(d ^ (d >>> 16), this.m3) +
+        Math.imul(e ^ (e >>> 16), this.m4) +
+        Math.imul(f ^ (f >>> 16), this.m5)) |
+        0,
+    );
   }
 
   /** Ten words: protocol, ports, and two addresses of four. What has the same in both halves does not cancel out. */
@@ -67,6 +82,11 @@ export class Hasher {
   }
 
   private sum3(a: number, b: number, c: number): number {
-    return (scale(a, this.m0) + scale(b, this.m1) + scale(c, this.m2)) | 0;
+    return (
+      (Math.imul(a ^ (a >>> 16), this.m0) +
+        Math.imul(b ^ (b >>> 16), this.m1) +
+        Math.imul(c ^ (c >>> 16), this.m2)) |
+      0
+    );
   }
 }

@@ -26,8 +26,8 @@ describe('check', () => {
     expect(stdout).toMatch(/^\d+ resources, no errors\n$/);
   });
 
-  it('examples/minimal.yaml is right', async () => {
-    expect((await twill(['check', '-f', join(EXAMPLES, 'minimal.yaml')])).code).toBe(0);
+  it.each([['minimal'], ['host']])('examples/%s.yaml is right', async (name) => {
+    expect((await twill(['check', '-f', join(EXAMPLES, `${name}.yaml`)])).code).toBe(0);
   });
 
   it('lists every error with its place, on standard error', async () => {

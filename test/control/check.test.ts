@@ -139,6 +139,17 @@ describe('networks', () => {
     ]);
   });
 
+  it.each([
+    ['fe80::/64', 'link-local', 'fd00:77::/64'],
+    ['ff02::/16', 'multicast', 'fd00:77::/64'],
+    ['169.254.0.0/16', 'link-local', '10.77.0.0/24'],
+    ['127.0.0.0/8', 'loopback', '10.77.0.0/24'],
+  ])('the subnet %s is refused', (cidr, kind, better) => {
+    expect(errors(blue({ subnets: [{ cidr }] }))).toContain(
+      `spec.subnets[0].cidr: ${cidr} is ${kind}, which nobody routes; use one such as ${better}`,
+    );
+  });
+
   it('V15: an MTU too small for the families is an error with IPv6, a warning below 576', () => {
     expect(errors(blue({ mtu: 1279, subnets: [{ cidr: 'fd00::/64' }] }))).toEqual([
       'spec.mtu: 1279 is too small for IPv6; use at least 1280, or auto',

@@ -55,6 +55,15 @@ describe('V15: MTU', () => {
     expect(mtu(links({}), [host(), blue()])).toBe(1450);
   });
 
+  it('V15: an underlay too narrow for IPv6 is a warning', () => {
+    const narrow = links({ '192.0.2.1': 1300 });
+    const six = blue({ subnets: [{ cidr: 'fd00::/64' }] });
+    expect(mtuWarnings(resources(host(), six), narrow).map((w) => `${w.path}: ${w.message}`)).toEqual([
+      'spec.subnets: the underlay carries 1250, and IPv6 needs 1280; use a wider underlay, or no IPv6',
+    ]);
+    expect(mtuWarnings(resources(host(), blue()), narrow)).toEqual([]);
+  });
+
   it('V15: an explicit MTU above the computed one, and a peer without route, are warnings', () => {
     const set = resources(host(), blue({ mtu: 1500 }), beta);
     expect(mtuWarnings(set, ETHERNET).map((w) => `${w.path}: ${w.message}`)).toEqual([

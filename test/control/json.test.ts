@@ -19,6 +19,9 @@ const meaning = (resource: Resource) => {
       : spec,
     endpoints: content?.endpoints,
     words: content && [...content.words],
+    nodes: content?.nodes,
+    hints: content?.hints,
+    weight: content?.weight,
   };
 };
 
@@ -63,7 +66,15 @@ const metadata = (label: string) =>
         name: oddly(fc.constantFrom('a', 'b-1'), '', 5, null, 'nämé', 'q"uote'),
         namespace: oddly(fc.constantFrom('default', 'x'), '', null),
         labels: oddly(labels(label), null, []),
-        annotations: oddly(fc.dictionary(fc.constantFrom('n', 'm'), fc.string(), { maxKeys: 2 }), null, 'x'),
+        annotations: oddly(
+          fc.dictionary(fc.constantFrom('n', 'twil', 'twist/algorithm'), fc.string(), { maxKeys: 2 }),
+          null,
+          'x',
+          { 'twill/algorithm': 'random' },
+          { 'twill/drain': 'soon' },
+          { 'service.cilium.io/weight': '7' },
+          { 'service.cilium.io/weight': 'x' },
+        ),
         creationTimestamp: fc.constantFrom(null, '2024-01-01T00:00:00Z'),
         extra: fc.constantFrom(null, [1, {}], { a: { b: 'é' } }),
       },
@@ -78,6 +89,7 @@ const port = fc.record(
     protocol: oddly(fc.constantFrom('TCP', 'UDP'), 'SCTP', 'tcp', null),
     port: oddly(fc.integer({ min: 1, max: 65_535 }), 0, 65_536, -1, '80', null, 1.5, 1e2),
     targetPort: fc.constantFrom(8080, 'http'),
+    nodePort: oddly(fc.constantFrom(0, 30_000, 32_767), 29_999, 32_768, '30000', null, -1),
   },
   { requiredKeys: ['name', 'port'] },
 );
@@ -102,7 +114,12 @@ const services = fc.record({
   spec: oddly(
     fc.record(
       {
-        type: oddly(fc.constantFrom('ClusterIP', 'NodePort'), 'ExternalName', 'Odd', null),
+        type: oddly(fc.constantFrom('ClusterIP', 'NodePort', 'LoadBalancer'), 'ExternalName', 'Odd', null),
+        internalTrafficPolicy: oddly(fc.constantFrom('Cluster', 'Local'), 'local', null),
+        externalTrafficPolicy: oddly(fc.constantFrom('Cluster', 'Local'), '', null),
+        ipFamilies: fc.constant(['IPv4']),
+        healthCheckNodePort: rarely(31_000),
+        loadBalancerSourceRanges: rarely([' 10.0.0.0/8', 'x']),
         clusterIP: ip,
         clusterIPs: oddly(
           fc.constant(undefined),
@@ -124,7 +141,12 @@ const services = fc.record({
     null,
     undefined,
   ),
-  status: fc.constant({ loadBalancer: {} }),
+  status: oddly(
+    fc.constant({ loadBalancer: {} }),
+    null,
+    { loadBalancer: null },
+    { loadBalancer: { ingress: [{ ip: '203.0.113.1' }, { hostname: 'x' }] } },
+  ),
 });
 const slices = fc.record(
   {
@@ -149,7 +171,9 @@ const slices = fc.record(
               ),
               null,
             ),
-            nodeName: oddly(fc.constant('node-1'), null, 4),
+            nodeName: oddly(fc.constantFrom('node-1', 'node-2'), null, 4, ''),
+            zone: fc.constant('a'),
+            hints: rarely({ forZones: [{ name: 'a' }] }),
             targetRef: fc.constant({ kind: 'Pod', name: 'x' }),
           },
           { requiredKeys: ['addresses'] },
@@ -188,10 +212,37 @@ describe('JSON', () => {
   });
 
   it('what kubectl prints is read the fast way', () => {
-    const vip = { clusterIP: '10.96.0.1', clusterIPs: ['10.96.0.1'], type: 'ClusterIP' };
-    const spec = { ...vip, ports: [{ name: 'a', port: 80, protocol: 'TCP', targetPort: 8080 }] };
-    const endpoints = [{ addresses: ['10.0.0.1'], conditions: { ready: true, serving: true } }];
-    const items = [service('s', spec, { namespace: 'n' }), slice('s-1', 's', { endpoints })];
+    const spec = {
+      allocateLoadBalancerNodePorts: true,
+      clusterIP: '10.96.0.1',
+      clusterIPs: ['10.96.0.1'],
+      externalTrafficPolicy: 'Cluster',
+      internalTrafficPolicy: 'Cluster',
+      ipFamilies: ['IPv4'],
+      ipFamilyPolicy: 'SingleStack',
+      ports: [{ name: 'a', nodePort: 30_080, port: 80, protocol: 'TCP', targetPort: 8080 }],
+      selector: { app: 's' },
+      sessionAffinity: 'None',
+      type: 'NodePort',
+    };
+    const endpoints = [
+      {
+        addresses: ['10.0.0.1'],
+        conditions: { ready: true, serving: true, terminating: false },
+        nodeName: 'node-1',
+        targetRef: { kind: 'Pod', name: 's-0', namespace: 'n', uid: 'x' },
+        zone: 'a',
+      },
+    ];
+    const metadata = {
+      namespace: 'n',
+      annotations: { 'kubectl.kubernetes.io/last-applied-configuration': '{}' },
+      creationTimestamp: '2025-01-01T00:00:00Z',
+    };
+    const items = [
+      { ...service('s', spec, metadata), status: { loadBalancer: {} } },
+      slice('s-1', 's', { endpoints }),
+    ];
     const { plain, resources } = read(JSON.stringify({ apiVersion: 'v1', items, kind: 'List' }, null, 4));
     expect([plain, resources.length]).toEqual([2, 2]);
   });

@@ -49,6 +49,23 @@ describe('the document', () => {
     expect(specOf({ netns: 'db', network: 'blue' })).not.toHaveProperty('spec.defaultRoute');
   });
 
+  it('has an address of each family the network has, of its first subnet', () => {
+    const subnets = ['10.77.0.0/24', 'fd00:77::/64', '10.78.0.0/24', 'fd00:78::/64'].map((cidr) => ({
+      cidr,
+    }));
+    const both = {
+      apiVersion: 'twill/v1alpha1',
+      kind: 'Network',
+      metadata: { name: 'blue' },
+      spec: { vxlan: { vni: 42 }, subnets },
+    };
+    const { resources } = parseSources([source('f', HOST, JSON.stringify(both))]);
+    const specIn = (more: object) =>
+      JSON.parse(attachment({ netns: 'db', network: 'blue', ...more }, resources, []).source.text) as unknown;
+    expect(specIn({})).toMatchObject({ spec: { addresses: ['10.77.0.2', 'fd00:77::2'] } });
+    expect(specIn({ address: '10.77.0.9' })).toMatchObject({ spec: { addresses: ['10.77.0.9'] } });
+  });
+
   it('has no lines: what is wrong with it names the port', () => {
     const { source } = attachment({ netns: 'db', network: 'blue', address: '10.9.9.9x' }, resources, []);
     expect(parseSources([source]).problems.map(formatProblem)).toEqual([

@@ -7,7 +7,7 @@ import type { Kernel } from '../../src/daemon/executor.ts';
 import { HostSide } from '../../src/daemon/host-side.ts';
 import type { HostSystem } from '../../src/daemon/host-system.ts';
 import type { Op } from '../../src/dataplane/config.ts';
-import type { DeviceChanges, DumpKind } from '../../src/dataplane/messages.ts';
+import type { DeviceChanges, DumpKind, FateRow, FlowAnswer } from '../../src/dataplane/messages.ts';
 
 export const silent: Logger = pino({ level: 'silent' });
 
@@ -95,7 +95,7 @@ export class FakeHost implements HostSystem {
   }
 
   sysctl(name: string): string {
-    return this.sysctls.get(name)!;
+    return this.sysctls.get(name) ?? '1';
   }
 
   setSysctl(name: string, value: string): void {
@@ -125,6 +125,8 @@ export class FakeDataplane implements Dataplane {
   /** Devices whose kernel device vanished. */
   readonly gone = new Set<number>();
   readonly ops: Op[] = [];
+  answer: FlowAnswer = { flows: [], service: null, outlook: null };
+  fates: readonly FateRow[] = [];
   readonly dumps: Partial<Record<DumpKind, readonly unknown[]>> = {};
   /** Refuses the next transaction for which this is true. */
   refuse: (devices: DeviceChanges, ops: readonly Op[]) => boolean = () => false;
@@ -149,6 +151,14 @@ export class FakeDataplane implements Dataplane {
 
   async dump<K extends DumpKind>(what: K): Promise<readonly DumpRows[K][]> {
     return (this.dumps[what] ?? []) as readonly DumpRows[K][];
+  }
+
+  async explain(): Promise<FlowAnswer> {
+    return this.answer;
+  }
+
+  async preview(): Promise<readonly FateRow[]> {
+    return this.fates;
   }
 
   #add(device: number, fd: number): void {

@@ -5,6 +5,7 @@ import type { Resource } from '../../src/control/types.ts';
 import { Faces } from '../../src/daemon/faces.ts';
 import { MOST_ROUTES } from '../../src/daemon/host-routes.ts';
 import { HostFailure, HostSide } from '../../src/daemon/host-side.ts';
+import { hostSystem } from '../../src/daemon/host-system.ts';
 import { natTable } from '../../src/daemon/nat-table.ts';
 import { blue, host, network, port, resources, service } from '../control/fixture.ts';
 import { FakeHost } from './fakes.ts';
@@ -79,12 +80,34 @@ describe('the host’s side', () => {
     expect(table()).toBe('');
   });
 
+  it('B25: no station of a network tells the host its routes', () => {
+    const { system, hostSide } = side();
+    hostSide.apply(planOf(blue(), own({ interface: 'tw-a.b' })), () => undefined);
+    expect(system.sysctls.has('net/ipv6/conf/tw-a.b/accept_ra')).toBe(false);
+    hostSide.relink(links);
+    for (const what of ['accept_ra', 'accept_redirects'])
+      expect(system.sysctls.get(`net/ipv6/conf/tw-a.b/${what}`)).toBe('0');
+    system.refused.add('accept_ra');
+    system.sysctls.delete('net/ipv6/conf/tw-a.b/accept_ra');
+    hostSide.relink(links);
+    expect(hostSide.problems).toEqual(['refused: accept_ra']);
+  });
+
+  it('says which package is missing', () => {
+    const system = hostSystem({ changeRoute: () => {} }, 'twill-has-no-such-nft');
+    const hostSide = new HostSide(system, SOCKET);
+    hostSide.recover();
+    expect(() => hostSide.apply(planOf(blue({ internal: true }), own()), links)).toThrow(
+      'nft is missing, which a port of the host needs; install it with: apt-get install nftables',
+    );
+  });
+
   it('leaves alone what others have set', () => {
     const { system, hostSide } = side();
     system.sysctls.set('net.ipv4.ip_forward', '1');
     hostSide.apply(planOf(blue(), own()), links);
     hostSide.close();
-    expect(system.diary.filter((line) => line.startsWith('net.'))).toEqual([]);
+    expect(system.diary.filter((line) => line.startsWith('net.'))).toEqual([]); // those of the link are its own
   });
 
   it('N33: forwards nothing for internal networks, also when they become so', () => {

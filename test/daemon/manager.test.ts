@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { attachedFile } from '../../src/control/problem.ts';
+import { HostSide } from '../../src/daemon/host-side.ts';
 import { Manager, Rejected } from '../../src/daemon/manager.ts';
 import {
   errno,
   FakeDataplane,
+  FakeHost,
   FakeKernel,
   fakeHost,
   HOST,
@@ -185,6 +187,65 @@ describe('nothing half made', () => {
     dataplane.refuse = () => true;
     await expect(manager.apply([source('mtu', network('blue', 42, 4789, 1300))])).rejects.toThrow();
     expect(kernel.diary.slice(-2)).toEqual(['mtu if-web 1300', 'mtu if-web 1400']);
+  });
+});
+
+describe('a port of the host', () => {
+  const own = (address = '10.77.0.2') =>
+    `apiVersion: twill/v1alpha1\nkind: Port\nmetadata: {name: node}\nspec: {network: blue, addresses: [${address}]}\n`;
+  const shop =
+    'apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n' +
+    'spec: {type: NodePort, clusterIP: 10.96.0.1, ports: [{port: 80, nodePort: 30080}]}\n';
+  const route = (source = '10.77.0.2') => `10.96.0.1/32 via 10.77.0.1 src ${source} dev 7`;
+  let system: FakeHost;
+  beforeEach(() => {
+    system = new FakeHost();
+    const hostSide = new HostSide(system, '/run/twill/test.sock');
+    manager = new Manager({ kernel, dataplane, host: hostSide, log: silent });
+  });
+  const state = () => [...system.tables.values(), ...system.routes, system.sysctl('net.ipv4.ip_forward')];
+
+  it('brings table, routes and forwarding, follows the services, and takes all of it along', async () => {
+    await manager.load([source('f', HOST, network(), own(), shop)]);
+    expect(state()).toEqual([expect.stringContaining('tcp dport { 30080 }'), route(), '1']);
+    await manager.remove('Service', 'default', 'shop');
+    expect(state()).toEqual([expect.not.stringContaining('30080'), '1']);
+    await manager.remove('Port', '', 'node');
+    expect(state()).toEqual(['0']);
+    await manager.load([source('f', HOST, network(), own(), shop)]);
+    expect(state()).toHaveLength(3);
+    await manager.close();
+    expect(state()).toEqual(['0']);
+  });
+
+  it('M4: what the worker refuses leaves the host as it was', async () => {
+    await manager.load([source('f', HOST, network(), shop)]);
+    dataplane.refuse = () => true;
+    await expect(manager.apply([source('g', own())])).rejects.toThrow('refused by the test');
+    expect(state()).toEqual(['0']);
+    await manager.apply([source('g', own())]);
+    const before = state();
+    dataplane.refuse = (_, ops) => ops.length > 0;
+    await expect(manager.apply([source('g', own('10.77.0.3'))])).rejects.toThrow('refused by the test');
+    expect(state()).toEqual(before);
+    await manager.apply([source('g', own('10.77.0.3'))]);
+    expect(state()).toContain(route('10.77.0.3'));
+  });
+
+  it('M3: what the host refuses is told of the port, and nothing is made', async () => {
+    await manager.load([source('f', HOST, network())]);
+    system.refused.add('ip_forward = 1');
+    expect(await rejection(manager.apply([source('g', own())]))).toEqual(['g:1:1: refused: ip_forward = 1']);
+    expect([state(), kernel.names()]).toEqual([['0'], ['udp 192.0.2.1:4789']]);
+  });
+
+  it('M4: services live on when the host cannot follow them, which is told', async () => {
+    await manager.load([source('f', HOST, network(), own())]);
+    system.refused.add('10.96.0.1/32');
+    const { warnings } = await manager.apply([source('g', shop)]);
+    expect(warnings).toEqual([
+      'no route of ours to 10.96.0.1: refused: 10.96.0.1/32; see: ip route show 10.96.0.1',
+    ]);
   });
 });
 

@@ -1,6 +1,6 @@
 /** One client's TCP connection or UDP exchange with a service: what its two ends would send next, and what they would not. */
 import { ethernet, icmp, ip4, ipv4, readIpv4, tcp, udp } from '../frames.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 import type { Target } from './services.ts';
 import { GATEWAY_MAC, isOnOneLink, isPod, MTU, type Station, stationAt } from './world.ts';
 
@@ -122,7 +122,7 @@ export class Connection {
   }
 
   #afterSyn(): Outgoing {
-    const kind = this.#random.weighted({ synAck: 70, again: 12, early: 6, refuse: 6, stray: 6 });
+    const kind = this.#random.weighted({ synAck: 70, again: 12, early: 6, refuse: 10, stray: 6 });
     if (!this.#backend || (kind === 'again' && this.#last)) return this.#last!;
     if (kind === 'early') return this.#odd('client', 'A', 0, 10);
     if (kind === 'stray') return this.#odd('server', 'A', 0, 0);

@@ -126,7 +126,7 @@ export const DIFFERENCES: readonly Difference[] = [
     id: 'refused-is-forgotten',
     taints: true,
     resolve: ({ twill, kernel }, { sent }) =>
-      sent.label === 'after refusal' && kernel.length === 0 && twill.length === 1 ? NOTHING : null,
+      sent.label === 'after refusal' && twill.length + kernel.length === 1 ? NOTHING : null,
   },
   {
     id: 'anycast-gateway',
@@ -154,14 +154,6 @@ export const DIFFERENCES: readonly Difference[] = [
     taints: true,
     resolve: (pair, { sent }) =>
       sent.label === 'bad checksum' && pair.kernel.length === 0 && pair.twill.length === 1 ? NOTHING : null,
-  },
-  {
-    id: 'windows',
-    taints: true,
-    resolve: ({ twill, kernel }, { sent }) => {
-      const isDropped = kernel.length === 0 || (kernel.length === 1 && isReset(kernel[0]!.frame));
-      return sent.label === 'out of window' && twill.length === 1 && isDropped ? NOTHING : null;
-    },
   },
   {
     id: 'odd-flags',
@@ -225,12 +217,6 @@ export const DIFFERENCES: readonly Difference[] = [
       isToGateway(met.sent)
         ? NOTHING
         : null,
-  },
-  {
-    id: 'unallocated-vip',
-    taints: true,
-    resolve: (pair, met) =>
-      isVip(met.sent.frame) && complains(pair.twill, met, '3/0') && pair.kernel.length === 0 ? NOTHING : null,
   },
   {
     id: 'stale-udp',

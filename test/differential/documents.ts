@@ -1,5 +1,14 @@
 /** The fabric and its services as Twill's documents. */
-import { HOST_ADDRESS, PEERS, PODS, type ServiceSpec, STATIONS, station, VNI } from './world.ts';
+import {
+  HOST_ADDRESS,
+  PEERS,
+  PODS,
+  SERVICE_CIDR,
+  type ServiceSpec,
+  STATIONS,
+  station,
+  VNI,
+} from './world.ts';
 
 const own = (kind: string, name: string, spec: object): object => ({
   apiVersion: 'twill/v1alpha1',
@@ -12,7 +21,7 @@ const own = (kind: string, name: string, spec: object): object => ({
 export function fabric(netns: (pod: string) => string = (pod) => pod): object[] {
   const subnets = [77, 78].map((n) => ({ cidr: `10.${n}.0.0/24`, gateway: `10.${n}.0.1` }));
   return [
-    own('Host', 'here', { underlay: { address: HOST_ADDRESS } }),
+    own('Host', 'here', { underlay: { address: HOST_ADDRESS }, serviceCIDRs: [SERVICE_CIDR] }),
     own('Network', 'blue', {
       subnets,
       vxlan: { vni: VNI, innerVlan: 'pass' },

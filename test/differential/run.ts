@@ -122,6 +122,8 @@ export function run(seed: number, mode: Mode, frames: number): Outcome {
   }
 }
 
+const SHORTENING_MS = 10_000;
+
 /**
  * The steps of a failed run that fail alike: the changes and the frames of the connection it failed on, else the
  * changes and the last 1, 2, 4 … steps, else all.
@@ -134,7 +136,8 @@ export function shorten(seed: number, mode: Mode, { taken, failure }: Outcome): 
     (other, i) => isChange(other) || other.conversation === conversation || i === taken.length - 1,
   );
   if (conversation !== 0 && isAlike(own)) return own;
-  for (let length = 1; length < taken.length; length *= 2) {
+  const end = performance.now() + SHORTENING_MS;
+  for (let length = 1; length < taken.length && performance.now() < end; length *= 2) {
     const last = [...taken.slice(0, -length).filter(isChange), ...taken.slice(-length)];
     if (isAlike(last)) return last;
   }

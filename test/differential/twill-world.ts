@@ -7,7 +7,7 @@ import { diff } from '../../src/control/diff.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { ServiceBook } from '../../src/control/services.ts';
-import { NOWHERE } from '../../src/control/surroundings.ts';
+import { type Surroundings, surroundingsOf } from '../../src/control/surroundings.ts';
 import type { Resource } from '../../src/control/types.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { Counters, Global } from '../../src/telemetry/counters.ts';
@@ -26,6 +26,7 @@ export class TwillWorld implements World {
   readonly #devices = new Map<string, number>();
   readonly #places = new Map<number, string>();
   readonly #underlay: number;
+  readonly #surroundings: Surroundings;
   #sent: Delivery[] = [];
 
   constructor(seed: number) {
@@ -34,6 +35,7 @@ export class TwillWorld implements World {
     const { problems } = checkSet(resources);
     if (problems.length > 0) throw new Error(problems.map(formatProblem).join('\n'));
     const generation = compile(resources, { mtuTowards: () => 1500 }, null);
+    this.#surroundings = surroundingsOf(resources);
     this.#underlay = generation.underlays[0]!.device;
     for (const { config } of generation.ports) {
       this.#devices.set(config.name, config.device);
@@ -74,7 +76,7 @@ export class TwillWorld implements World {
       before: before ? old[i] : undefined,
       after: next[i],
     }));
-    const staged = this.#book.stage(pairs, NOWHERE, false);
+    const staged = this.#book.stage(pairs, this.#surroundings, false);
     if (staged.problems.length > 0) throw new Error(staged.problems.map(formatProblem).join('\n'));
     for (const _ of this.#dataplane.steps([], staged.batch)) this.#dataplane.turn();
     staged.commit();

@@ -10,14 +10,18 @@ import { join } from 'node:path';
 import type { ApplyResponse } from '../../src/control/protocol.ts';
 import { call } from '../../src/program/client.ts';
 import { type Background, type Daemon, ROOT, type TestLab, testLab } from '../lab/lab.ts';
-import type { Asked, Followed } from './agnhost.ts';
-import { host, network, peer, port, yaml } from './kit.ts';
+import type { Asked, Followed, Streamed } from './agnhost.ts';
+import { network, peer, port, yaml } from './kit.ts';
 
 export const PODS = { a1: '10.77.0.11', a2: '10.77.0.12', b1: '10.77.0.13', b2: '10.77.0.14' } as const;
 export type PodName = keyof typeof PODS;
 export const NODES = { alpha: '192.0.2.1', beta: '192.0.2.2' } as const;
 export const IN_NETWORK = { alpha: '10.77.0.2', beta: '10.77.0.3' } as const;
 export const WORLD = '192.0.2.9';
+/** External addresses the world sends to a node. */
+export const BEHIND = { alpha: '203.0.113.0/25', beta: '203.0.113.128/25' } as const;
+/** Further addresses of the world. */
+export const OTHER_CLIENTS = ['198.51.100.7'] as const;
 /** What the pods listen on, TCP and UDP. */
 export const [FIRST, SECOND] = [8080, 8081];
 const AGENT = join(ROOT, 'dist/test/netns/agnhost.js');
@@ -67,6 +71,20 @@ export function endpoints(
   };
 }
 
+const hostOf = (name: keyof typeof NODES, more: Spec): Spec => ({
+  apiVersion: 'twill/v1alpha1',
+  kind: 'Host',
+  metadata: { name },
+  spec: {
+    underlay: { address: NODES[name] },
+    nodeName: name,
+    zone: `zone-${name}`,
+    clusterCIDRs: ['10.77.0.0/24'],
+    serviceCIDRs: ['10.96.0.0/16'],
+    ...more,
+  },
+});
+
 export class Cluster {
   readonly lab: TestLab = testLab();
   readonly ns: Record<string, string> = {};
@@ -77,7 +95,8 @@ export class Cluster {
     return this.#daemons;
   }
 
-  async start(): Promise<void> {
+  /** @param more of both Hosts */
+  async start(more: Spec = {}): Promise<void> {
     const { lab, ns } = this;
     for (const name of ['world', 'alpha', 'beta', ...NAMES]) ns[name] = await lab.namespace(name);
     for (const [name, address] of Object.entries(NODES)) {
@@ -86,17 +105,22 @@ export class Cluster {
     }
     await lab.bridge(ns.world!, 'wire', ['alpha', 'beta']);
     await lab.ip(ns.world!, 'address', 'add', `${WORLD}/24`, 'dev', 'wire');
+    for (const [name, prefix] of Object.entries(BEHIND))
+      await lab.ip(ns.world!, 'route', 'add', prefix, 'via', NODES[name as keyof typeof NODES]);
+    for (const address of OTHER_CLIENTS)
+      await lab.ip(ns.world!, 'address', 'add', `${address}/32`, 'dev', 'lo');
+    for (const name of ['alpha', 'beta']) await lab.ip(ns[name]!, 'route', 'add', 'default', 'via', WORLD);
     const started = NAMES.map((name) => this.#serve(name));
     [this.#daemons] = await Promise.all([
-      Promise.all([this.#daemon('alpha', 'beta'), this.#daemon('beta', 'alpha')]),
+      Promise.all([this.#daemon('alpha', 'beta', more), this.#daemon('beta', 'alpha', more)]),
       ...started,
     ]);
   }
 
-  #daemon(name: 'alpha' | 'beta', other: 'alpha' | 'beta'): Promise<Daemon> {
+  #daemon(name: 'alpha' | 'beta', other: 'alpha' | 'beta', more: Spec): Promise<Daemon> {
     const own = { netns: undefined, interface: undefined };
     const documents = [
-      host(name, NODES[name]),
+      hostOf(name, more),
       peer(other, NODES[other]),
       network('blue', 42, {}, { nat: { masquerade: true } }),
       port(name, 'blue', '', IN_NETWORK[name], own),
@@ -119,6 +143,13 @@ export class Cluster {
     await this.#toBoth('POST', '/v1/apply', { sources });
   }
 
+  /** To one node alone. */
+  async applyOn(node: keyof typeof NODES, ...documents: readonly Spec[]): Promise<void> {
+    const sources = [{ file: 'e2e.yaml', text: yaml(...documents) }];
+    const { socket } = this.#daemons[node === 'alpha' ? 0 : 1]!;
+    await call<ApplyResponse>({ socket, timeout: 10_000 }, 'POST', '/v1/apply', { sources });
+  }
+
   async delete(kind: 'services' | 'endpointslices', name: string): Promise<void> {
     await this.#toBoth('DELETE', `/v1/${kind}/${name}?namespace=e2e`);
   }
@@ -134,10 +165,10 @@ export class Cluster {
     protocol: 'http' | 'udp',
     address: string,
     at: number,
-    options: { count?: number; what?: 'hostname' | 'clientip'; sourcePort?: number } = {},
+    options: { count?: number; what?: 'hostname' | 'clientip'; local?: string } = {},
   ): Promise<Asked> {
-    const { count = 4, what = 'hostname', sourcePort = 0 } = options;
-    return this.#run(from, ['ask', protocol, address, at, count, what, sourcePort]);
+    const { count = 4, what = 'hostname', local = '' } = options;
+    return this.#run(from, ['ask', protocol, address, at, count, what, local]);
   }
 
   /** Names that answered, sorted; an error instead where there was one. */
@@ -152,6 +183,16 @@ export class Cluster {
 
   follow(from: string, address: string, at: number, sourcePort: number, ms: number): Promise<Followed> {
     return this.#run(from, ['follow', address, at, sourcePort, ms]);
+  }
+
+  /** Numbered datagrams, one a millisecond. */
+  stream(from: string, address: string, at: number, ms: number): Promise<Streamed> {
+    return this.#run(from, ['stream', address, at, ms]);
+  }
+
+  /** One connection after the other. */
+  asking(from: string, address: string, at: number, ms: number): Promise<Asked> {
+    return this.#run(from, ['asking', address, at, ms]);
   }
 
   /** A connection that asks all the time; its output tells of each answer. */

@@ -20,10 +20,14 @@ import {
   peer,
   ping,
   port,
+  put,
   Servers,
   SKIP,
+  service,
+  slice,
   udp,
   until,
+  who,
   yaml,
 } from './kit.ts';
 
@@ -32,6 +36,7 @@ const SMALL = [0, 1, 17, 511, 1024];
 const NARROW = 1300;
 const GATEWAY = { four: 'fd77::1', four2: 'fd78::1' };
 const both = (n: number, net = 77): [string, string] => [`10.${net}.0.${n}`, `fd${net}::${n}`];
+const VIPS = ['10.96.0.10', 'fd96::10'];
 const UNDERLAYS = [
   ['four', '4', 1450],
   ['six', '6', 1430],
@@ -104,6 +109,7 @@ describe.skipIf(SKIP)('dual stack', () => {
       ...networks,
       ...peersOf(name),
     ];
+    const six = slice('shop', both(12)[1], both(51)[1]) as { metadata: object };
     const serving = Object.fromEntries(pods.map((name) => [name, ns[name]!]));
     [alpha] = await Promise.all([
       lab.daemonWith(
@@ -114,6 +120,13 @@ describe.skipIf(SKIP)('dual stack', () => {
           pod('a4', 'four', both(11)),
           pod('a6', 'six', both(11)),
           pod('r4', 'four', both(13, 78), { mtu: NARROW }),
+          service('shop', VIPS[0], {
+            clusterIPs: VIPS,
+            ipFamilyPolicy: 'RequireDualStack',
+            ipFamilies: ['IPv4', 'IPv6'],
+          }),
+          slice('shop', both(12)[0], both(51)[0]),
+          { ...six, metadata: { ...six.metadata, name: 'shop-6' }, addressType: 'IPv6' },
         ),
       ),
       lab.daemonWith(
@@ -193,6 +206,19 @@ describe.skipIf(SKIP)('dual stack', () => {
     expect(first.stdout).toContain(`Packet too big: mtu=${NARROW}`);
     expect(await lab.ip(ns.a4!, '-6', 'route', 'get', to)).toContain(`mtu ${NARROW}`);
     expect((await udp(lab, ns.a4!, to, [1400, 4000])).answered).toEqual([1400, 4000]);
+  });
+
+  it('S3, N2: one service, two families: every backend answers, and its address stays hidden', async () => {
+    for (const [i, vip] of VIPS.entries()) {
+      const { names, clients, errors } = await who(lab, ns.a4!, vip, 8, 80);
+      expect([vip, names, errors]).toEqual([vip, { b4: 4, k4: 4 }, []]);
+      expect(clients).toEqual(['b4', 'k4'].map((name) => expect.stringContaining(`${name} ${both(11)[i]}`)));
+      expect((await udp(lab, ns.a4!, vip, SMALL, 80)).answered).toEqual(SMALL);
+    }
+    const refused = await who(lab, ns.a4!, VIPS[1]!, 1, 81);
+    expect(refused.errors).toEqual(['ECONNREFUSED']);
+    const transfer = await put(lab, ns.a4!, VIPS[1]!, 4 * MIB, { at: 80 });
+    expect(transfer.received).toBe(transfer.sent);
   });
 
   it('A13, B25: nothing true was dropped as false', async () => {

@@ -316,11 +316,18 @@ describe.skipIf(SKIP)('the host takes part', () => {
     const bad = yaml(port('late', 'blue', '', '10.77.0.77', { netns: '/proc/self/mem' }), blue({ nat: {} }));
     expect((await lab.twill(alpha, 'apply', '-f', lab.file('bad.yaml', bad))).code).toBe(1);
     expect(await lab.must(ns.alpha!, ['nft', 'list', 'ruleset'])).toBe(whole);
+    expect(await lab.must(ns.alpha!, ['cat', '/proc/sys/net/ipv6/conf/tw-blue/accept_ra'])).toBe('0\n');
     for (const name of ['alpha', 'alpha-red'])
       expect((await lab.twill(alpha, 'delete', 'port', name)).code).toBe(0);
     expect([await sysctl(ns.alpha!), await tables(ns.alpha!)]).toEqual(['0', '']);
     expect(await routes(ns.alpha!)).not.toContain('proto 84');
     expect((await who(lab, ns.a1!, WORLD, 1)).errors).toEqual(['ENETUNREACH']);
+    await lab.ip(ns.alpha!, 'link', 'add', 'tw-blue', 'type', 'bridge');
+    const taken = lab.file('taken.yaml', yaml(port('alpha', 'blue', '', ALPHA, OWN)));
+    expect((await lab.twill(alpha, 'apply', '-f', taken)).stderr).toContain(
+      'has an interface tw-blue already; choose another name or remove that one',
+    );
+    await lab.ip(ns.alpha!, 'link', 'delete', 'tw-blue');
     await apply(lab, alpha, 'again.yaml', yaml(port('alpha', 'blue', '', ALPHA, { ...OWN, ...both(ALPHA) })));
     expect(await seen('a1', WORLD)).toEqual([`world ${UPLINK}`]);
     expect(await seen('alpha', SHOP, 80)).toHaveLength(2);

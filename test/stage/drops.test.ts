@@ -5,8 +5,9 @@ import { Fault, Gso, TxStatus } from '../../src/card/layout.ts';
 import type { HostConfig, Op } from '../../src/dataplane/config.ts';
 import { DROP_REASONS, Drop } from '../../src/telemetry/drop.ts';
 import { address4, Fabric, IPS, MACS, network, port, service } from '../fabric.ts';
+import { address6, dualNetwork, IPS6 } from '../fabric6.ts';
 import { arp, echoRequest, ethernet, icmp, ipv4, tcp, udp, vxlan } from '../frames.ts';
-import { solicitation } from '../frames6.ts';
+import { solicitation, udp6 } from '../frames6.ts';
 
 interface Row {
   readonly reason: keyof typeof Drop;
@@ -337,6 +338,22 @@ const ROWS: readonly Row[] = [
     ops: [shop(local)],
     provoke: (f) =>
       f.from('a', routed(icmp(IPS.a, VIP, [3, 3, 0, 0, 0, 0, 0, 0, ...echoRequest(VIP, IPS.a)]))),
+  },
+  {
+    reason: 'NO_CHECKSUM',
+    ops: [
+      { op: 'network', network: dualNetwork() },
+      shop({
+        protocol: 17,
+        vip: address6('fd00:96::10'),
+        backends: [{ address: address6(IPS6.b), port: 53 }],
+      }),
+    ],
+    provoke: (f) => {
+      const bare = udp6({ from: IPS6.a, to: 'fd00:96::10', sport: 1, dport: 80 });
+      bare.splice(46, 2, 0, 0);
+      f.from('a', ethernet({ src: MACS.a, dst: MACS.gateway, type: 0x86dd }, bare));
+    },
   },
   {
     reason: 'BAD_ND',

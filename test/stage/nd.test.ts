@@ -327,7 +327,7 @@ describe('the daemon asks', () => {
 });
 
 describe('announcements', () => {
-  it('A15: three unsolicited advertisements a second apart, byte for byte (K9)', () => {
+  it('A15, K9: three unsolicited advertisements a second apart, byte for byte', () => {
     const k9 = hex(
       '333300000001020000002a0186dd6000000000203afffd000042000000000000000000000010ff0200000000000000000000' +
         '0000000188002ff920000000fd0000420000000000000000000000100201020000002a01',

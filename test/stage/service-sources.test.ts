@@ -264,6 +264,10 @@ describe('answers', () => {
       ethernet({ src: MACS.a, dst: MACS.gateway, type: 0x86dd }, reply(IPS6.a, IPS6.gateway, mirrored.sport)),
     );
     expect(readIpv6(own!.frame)).toMatchObject({ from: hex6('fd00:96::10'), dport: 4000 });
+
+    const away = fabricWith(host({ masqueradeAll: true }), service6('2001:db8::77'));
+    const [out] = ask(away);
+    expect([out!.to, readIpv6(out!.frame).from]).toEqual(['c', hex6(IPS6.gateway)]);
     expect(checksumIsRight6(readIpv6(own!.frame).packet)).toBe(true);
   });
 

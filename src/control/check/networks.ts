@@ -1,6 +1,6 @@
 /** Networks against each other, and subnets inside one. */
 import type { Cidr } from '../../wire/address.ts';
-import { contains, overlaps, parseAddress, parseCidr, reservedIn } from '../../wire/address.ts';
+import { contains, overlaps, parseAddress, parseCidr, reservedIn, unusualKind } from '../../wire/address.ts';
 import type { Findings } from '../check.ts';
 import { formatOrigin } from '../problem.ts';
 import type { ResourceOf } from '../types.ts';
@@ -70,6 +70,15 @@ function checkSubnets(set: Findings, network: Network): void {
       );
     }
     seen.push(cidr);
+    const kind = unusualKind(cidr.words);
+    if (kind === 'link-local' || kind === 'multicast' || kind === 'loopback') {
+      const better = cidr.family === 6 ? 'fd00:77::/64' : '10.77.0.0/24';
+      set.refuse(
+        network,
+        `spec.subnets[${i}].cidr`,
+        `${cidr.text} is ${kind}, which nobody routes; use one such as ${better}`,
+      );
+    }
     const gateway = parseAddress(subnet.gateway);
     const path = `spec.subnets[${i}].gateway`;
     const reserved = reservedIn(cidr, gateway.words);

@@ -2,14 +2,20 @@
 import type { Command } from 'commander';
 import type { ApplyRequest, ApplyResponse } from '../../control/protocol.ts';
 import type { Change } from '../../control/types.ts';
+import type { Fate, FateRow } from '../../dataplane/messages.ts';
 import { call } from '../client.ts';
 import type { Context } from '../context.ts';
-import { type ClientOptions, socketOption, socketPath, timeoutOption } from '../options.ts';
+import { type ClientOptions, outputOption, socketOption, socketPath, timeoutOption } from '../options.ts';
 import { readPaths } from '../paths.ts';
+import { type Column, renderTable, SCREEN_COLUMNS } from '../table.ts';
+
+/** Flows a dry run names before it only counts them. */
+const MOST_FLOWS = 20;
 
 interface Options extends ClientOptions {
   readonly filename: string[];
   readonly dryRun?: boolean;
+  readonly output: string;
 }
 
 export function registerApply(program: Command, context: Context): void {
@@ -18,7 +24,8 @@ export function registerApply(program: Command, context: Context): void {
     .summary('create or change resources of the running daemon')
     .description('Creates or changes resources of the running daemon, all or nothing.')
     .requiredOption('-f, --filename <path...>', 'files, directories, or - for standard input')
-    .option('--dry-run', 'say what would change, change nothing')
+    .option('--dry-run', 'say what would change, living flows included; change nothing')
+    .addOption(outputOption(['table', 'wide', 'json', 'yaml']))
     .addOption(socketOption())
     .addOption(timeoutOption(30))
     .action(async (options: Options) => {
@@ -28,8 +35,47 @@ export function registerApply(program: Command, context: Context): void {
         ...(options.dryRun && { dryRun: true }),
       };
       const target = { socket: socketPath(context, options), timeout: options.timeout };
-      printChanges(context, await call<ApplyResponse>(target, 'POST', '/v1/apply', request), options.dryRun);
+      const answer = await call<ApplyResponse>(target, 'POST', '/v1/apply', request);
+      if (options.output === 'json') context.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
+      else if (options.output === 'yaml') context.stdout.write((await import('yaml')).stringify(answer));
+      else {
+        printChanges(context, answer, options.dryRun);
+        if (answer.flows && answer.fates) {
+          printFates(context, answer.flows, answer.fates, options.output === 'wide');
+        }
+      }
     });
+}
+
+const FATES: readonly Column<FateRow>[] = [
+  { title: 'FATE', value: (row) => row.fate },
+  { title: 'CLIENT', value: (row) => row.client },
+  { title: 'SERVICE', value: (row) => row.service },
+  { title: 'BACKEND', value: (row) => row.backend },
+  { title: 'STATE', value: (row) => row.state },
+  { title: 'PROTO', wide: true, value: (row) => row.protocol },
+  { title: 'VIP', wide: true, value: (row) => row.vip },
+  { title: 'NETWORK', wide: true, value: (row) => row.network },
+  { title: 'BECAUSE', wide: true, value: (row) => row.because },
+];
+/** The most drastic first. */
+const ORDER: readonly Fate[] = ['reset', 'drained', 'removed', 'kept'];
+
+/** Living flows that would be told otherwise, in order of how much; some of them unless `isWide`. */
+function printFates(
+  context: Context,
+  flows: readonly FateRow[],
+  fates: Readonly<Record<Fate, number>>,
+  isWide: boolean,
+): void {
+  const counts = ORDER.filter((fate) => fates[fate] > 0).map((fate) => `${fates[fate]} ${fate}`);
+  context.stdout.write(`living flows: ${counts.join(', ') || 'none concerned'} (dry run)\n`);
+  if (flows.length === 0) return;
+  const sorted = ORDER.flatMap((fate) => flows.filter((row) => row.fate === fate));
+  const shown = isWide ? sorted : sorted.slice(0, MOST_FLOWS);
+  context.stdout.write(renderTable(FATES, shown, isWide ? 0 : SCREEN_COLUMNS));
+  const more = sorted.length - shown.length;
+  if (more > 0) context.stdout.write(`… and ${more} more: -o wide, or -o json\n`);
 }
 
 /** One line per resource on stdout, warnings on stderr. */

@@ -24,7 +24,7 @@ export function registerAttach(program: Command, context: Context): void {
     .requiredOption('--network <name>', 'the network to join')
     .option('--name <name>', "the port's name (default: chosen from the namespace)")
     .option('--interface <name>', 'the name inside the namespace (default: eth0)')
-    .option('--address <address>', 'IP address (default: the lowest free one of the first subnet)')
+    .option('--address <address>', 'IP address (default: the lowest free one of each family)')
     .option('--no-default-route', 'leave the namespace the default route it has')
     .addOption(outputOption(['table', 'json', 'yaml']))
     .addOption(socketOption())

@@ -16,7 +16,7 @@ Options of the harness:
   --only NAME      one cell or group of --list; may be repeated
   --memory         the logic in memory alone, without root
   --report FILE    page of a results file; docs/performance.md of a full run
-  --captures       checksums in a slice of every workload, by tshark (tcpdump, tshark, ethtool)
+  --captures       tshark verifies the checksums in a slice of every workload
   --check [FILE]   ratios of a quick run, or of FILE, against the baseline
   --baseline FILE  makes bench/baseline.json from a results file
   --list           the names --only knows`;

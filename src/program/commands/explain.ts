@@ -3,7 +3,6 @@ import type { Command } from 'commander';
 import type { ExplainRequest, Explanation } from '../../control/protocol.ts';
 import { call } from '../client.ts';
 import type { Context } from '../context.ts';
-import { parseFlow } from '../flow-words.ts';
 import {
   type ClientOptions,
   type Format,
@@ -39,6 +38,7 @@ export function registerExplain(program: Command, context: Context): void {
     .addOption(timeoutOption())
     .addHelpText('after', EXAMPLES)
     .action(async (words: string[], options: Options) => {
+      const { parseFlow } = await import('../flow-words.ts');
       const request: ExplainRequest = {
         ...parseFlow(words),
         ...(options.network !== undefined && { network: options.network }),
