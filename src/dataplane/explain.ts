@@ -28,6 +28,11 @@ const FRONTENDS: readonly Frontend[] = ['clusterIP', 'externalIP', 'loadBalancer
 /** One answer, and null for every step without one: what is known of a flow, or would become of its first packet. */
 export function* answerRows(dataplane: Dataplane, question: FlowQuestion): Generator<FlowAnswer | null> {
   const { flows } = dataplane.pipeline;
+  const { protocol, clientPort, to, toPort } = question;
+  if (clientPort === 0 && protocol !== 0 && to !== null && toPort !== 0) {
+    yield outlook(dataplane, question); // some flow of the client is asked about, not one there is
+    return;
+  }
   const found: FlowRow[] = [];
   let service: ServicePortRow | null = null;
   for (let row = 0; row < flows.extent; row++) {

@@ -23,13 +23,16 @@ const KINDS = Object.keys(ALIASES) as GetKind[];
 /** Resources, as opposed to live state: these can be deleted, and have an envelope. */
 export const RESOURCE_KINDS: readonly GetKind[] = KINDS.slice(0, KINDS.indexOf('fdb'));
 
+const PER_LINE = 5;
+
 const named = (kinds: readonly GetKind[]): string =>
   kinds
-    .map((kind) => {
+    .map((kind, i) => {
       const short = ALIASES[kind].find((alias) => alias.length < 4);
-      return short ? `${kind} (${short})` : kind;
+      const gap = i > 0 && i % PER_LINE === 0 ? '\n  ' : i > 0 ? ' ' : '';
+      return `${gap}${short ? `${kind} (${short})` : kind}`;
     })
-    .join(', ');
+    .join(',');
 
 export const KIND_HELP = `Resources:
   ${named(RESOURCE_KINDS)}

@@ -20,7 +20,8 @@ const HOST =
 
 describe('check', () => {
   it.each([['alpha'], ['beta']])('examples/%s.yaml with the Services is right', async (host) => {
-    const args = ['check', '-f', join(EXAMPLES, `${host}.yaml`), '-f', join(EXAMPLES, 'services.yaml')];
+    const names = [host, 'services', 'algorithms'];
+    const args = ['check', ...names.flatMap((name) => ['-f', join(EXAMPLES, `${name}.yaml`)])];
     const { code, stdout, stderr } = await twill(args);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^\d+ resources, no errors\n$/);

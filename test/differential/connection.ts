@@ -1,6 +1,6 @@
 /** One client's TCP connection or UDP exchange with a service: what its two ends would send next, and what they would not. */
 import { ethernet, icmp, ip4, ipv4, readIpv4, tcp, udp } from '../frames.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 import type { Target } from './services.ts';
 import { GATEWAY_MAC, isOnOneLink, isPod, MTU, type Station, stationAt } from './world.ts';
 

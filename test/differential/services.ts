@@ -1,5 +1,5 @@
 /** The services of a run and how they change; knows what either world must choose next. */
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 import { type Change, endpointsOf, type ServicePort, type ServiceSpec } from './world.ts';
 
 export type Mode = 'routed' | 'bridged';

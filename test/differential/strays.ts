@@ -1,7 +1,7 @@
 /** Frames that belong to no connection: ordinary ones, rare ones, broken ones. */
 import { arp, echoRequest, ethernet, icmp, internetChecksum, ipv4, tcp, udp } from '../frames.ts';
+import type { Random } from '../random.ts';
 import type { Outgoing } from './connection.ts';
-import type { Random } from './random.ts';
 import { CLIENTS } from './services.ts';
 import { GATEWAY_MAC, gatewayOf, isOnOneLink, isPod, MTU, STATIONS, type Station, station } from './world.ts';
 

@@ -1,7 +1,7 @@
 /** What happens in a run, step by step; it reacts to what was delivered, as stations do. */
 import { readIpv4 } from '../frames.ts';
+import { Random } from '../random.ts';
 import { Connection, type Outgoing } from './connection.ts';
-import { Random } from './random.ts';
 import { CLIENTS, type Mode, ServiceSet } from './services.ts';
 import { Strays } from './strays.ts';
 import { type Change, type Delivery, station, stationAt } from './world.ts';

@@ -5,6 +5,8 @@
  *   agnhost.js ask http|udp ADDRESS PORT COUNT WHAT [LOCAL]   WHAT: hostname, clientip; LOCAL: own address
  *   agnhost.js post ADDRESS PORT BYTES            a body, which comes back as its hash
  *   agnhost.js follow ADDRESS PORT SOURCEPORT MS  UDP every 20 ms from one port; who answered, by time
+ *   agnhost.js stream ADDRESS PORT MS             numbered UDP datagrams, one a millisecond, each answered by its bytes
+ *   agnhost.js asking ADDRESS PORT MS             one HTTP connection after the other; prints Asked
  *   agnhost.js hold ADDRESS PORT                  one TCP connection that asks every 50 ms, a line for each answer
  *
  * HTTP: GET /hostname, GET /clientip, POST /echo. UDP: the same two words; anything else comes back as it is.
@@ -30,6 +32,14 @@ export interface Followed {
   readonly answers: readonly { readonly name: string; readonly at: number }[];
   readonly sent: number;
   readonly answered: number;
+}
+
+/** What `stream` prints: of the datagrams. */
+export interface Streamed {
+  readonly sent: number;
+  readonly answered: number;
+  /** Longest silence, ms. */
+  readonly gap: number;
 }
 
 const PATIENCE = 1500;
@@ -152,6 +162,42 @@ async function follow(address: string, port: number, from: number, ms: number): 
   console.log(JSON.stringify({ answers, sent, answered } satisfies Followed));
 }
 
+async function stream(address: string, port: number, ms: number): Promise<void> {
+  const socket = createSocket('udp4');
+  socket.bind(0);
+  await once(socket, 'listening');
+  const open = new Set<number>();
+  const start = performance.now();
+  let [sent, gap, last] = [0, 0, start];
+  socket.on('message', (data) => {
+    open.delete(Number(data.toString()));
+    gap = Math.max(gap, performance.now() - last);
+    last = performance.now();
+  });
+  while (performance.now() - start < ms) {
+    open.add(sent);
+    socket.send(String(sent++), port, address);
+    await sleep(1);
+  }
+  for (let i = 0; i < 20 && open.size > 0; i++) await sleep(50);
+  socket.close();
+  console.log(JSON.stringify({ sent, answered: sent - open.size, gap: Math.round(gap) } satisfies Streamed));
+}
+
+async function asking(address: string, port: number, ms: number): Promise<void> {
+  const answers: Record<string, number> = {};
+  const errors: string[] = [];
+  for (const start = performance.now(); performance.now() - start < ms; ) {
+    try {
+      const name = await get(address, port, 'hostname');
+      answers[name] = (answers[name] ?? 0) + 1;
+    } catch (error) {
+      errors.push((error as NodeJS.ErrnoException).code ?? String(error));
+    }
+  }
+  console.log(JSON.stringify({ answers, errors } satisfies Asked));
+}
+
 /** Requests over one connection, as long as it lives. */
 async function hold(address: string, port: number): Promise<void> {
   const socket = connect({ host: address, port });
@@ -183,5 +229,7 @@ if (verb === 'serve') await serve(word(0), words.slice(1).map(Number));
 else if (verb === 'ask') await ask(word(0), word(1), number(2), number(3), word(4), word(5));
 else if (verb === 'post') await post(word(0), number(1), number(2));
 else if (verb === 'follow') await follow(word(0), number(1), number(2), number(3));
+else if (verb === 'stream') await stream(word(0), number(1), number(2));
+else if (verb === 'asking') await asking(word(0), number(1), number(2));
 else if (verb === 'hold') await hold(word(0), number(1));
 else process.exitCode = 2;

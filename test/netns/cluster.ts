@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { ApplyResponse } from '../../src/control/protocol.ts';
 import { call } from '../../src/program/client.ts';
 import { type Background, type Daemon, ROOT, type TestLab, testLab } from '../lab/lab.ts';
-import type { Asked, Followed } from './agnhost.ts';
+import type { Asked, Followed, Streamed } from './agnhost.ts';
 import { network, peer, port, yaml } from './kit.ts';
 
 export const PODS = { a1: '10.77.0.11', a2: '10.77.0.12', b1: '10.77.0.13', b2: '10.77.0.14' } as const;
@@ -71,7 +71,7 @@ export function endpoints(
   };
 }
 
-const hostOf = (name: keyof typeof NODES): Spec => ({
+const hostOf = (name: keyof typeof NODES, more: Spec): Spec => ({
   apiVersion: 'twill/v1alpha1',
   kind: 'Host',
   metadata: { name },
@@ -81,6 +81,7 @@ const hostOf = (name: keyof typeof NODES): Spec => ({
     zone: `zone-${name}`,
     clusterCIDRs: ['10.77.0.0/24'],
     serviceCIDRs: ['10.96.0.0/16'],
+    ...more,
   },
 });
 
@@ -94,7 +95,8 @@ export class Cluster {
     return this.#daemons;
   }
 
-  async start(): Promise<void> {
+  /** @param more of both Hosts */
+  async start(more: Spec = {}): Promise<void> {
     const { lab, ns } = this;
     for (const name of ['world', 'alpha', 'beta', ...NAMES]) ns[name] = await lab.namespace(name);
     for (const [name, address] of Object.entries(NODES)) {
@@ -110,15 +112,15 @@ export class Cluster {
     for (const name of ['alpha', 'beta']) await lab.ip(ns[name]!, 'route', 'add', 'default', 'via', WORLD);
     const started = NAMES.map((name) => this.#serve(name));
     [this.#daemons] = await Promise.all([
-      Promise.all([this.#daemon('alpha', 'beta'), this.#daemon('beta', 'alpha')]),
+      Promise.all([this.#daemon('alpha', 'beta', more), this.#daemon('beta', 'alpha', more)]),
       ...started,
     ]);
   }
 
-  #daemon(name: 'alpha' | 'beta', other: 'alpha' | 'beta'): Promise<Daemon> {
+  #daemon(name: 'alpha' | 'beta', other: 'alpha' | 'beta', more: Spec): Promise<Daemon> {
     const own = { netns: undefined, interface: undefined };
     const documents = [
-      hostOf(name),
+      hostOf(name, more),
       peer(other, NODES[other]),
       network('blue', 42, {}, { nat: { masquerade: true } }),
       port(name, 'blue', '', IN_NETWORK[name], own),
@@ -139,6 +141,13 @@ export class Cluster {
   async apply(...documents: readonly Spec[]): Promise<void> {
     const sources = [{ file: 'e2e.yaml', text: yaml(...documents) }];
     await this.#toBoth('POST', '/v1/apply', { sources });
+  }
+
+  /** To one node alone. */
+  async applyOn(node: keyof typeof NODES, ...documents: readonly Spec[]): Promise<void> {
+    const sources = [{ file: 'e2e.yaml', text: yaml(...documents) }];
+    const { socket } = this.#daemons[node === 'alpha' ? 0 : 1]!;
+    await call<ApplyResponse>({ socket, timeout: 10_000 }, 'POST', '/v1/apply', { sources });
   }
 
   async delete(kind: 'services' | 'endpointslices', name: string): Promise<void> {
@@ -174,6 +183,16 @@ export class Cluster {
 
   follow(from: string, address: string, at: number, sourcePort: number, ms: number): Promise<Followed> {
     return this.#run(from, ['follow', address, at, sourcePort, ms]);
+  }
+
+  /** Numbered datagrams, one a millisecond. */
+  stream(from: string, address: string, at: number, ms: number): Promise<Streamed> {
+    return this.#run(from, ['stream', address, at, ms]);
+  }
+
+  /** One connection after the other. */
+  asking(from: string, address: string, at: number, ms: number): Promise<Asked> {
+    return this.#run(from, ['asking', address, at, ms]);
   }
 
   /** A connection that asks all the time; its output tells of each answer. */

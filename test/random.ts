@@ -1,5 +1,5 @@
 /** A seeded source of randomness: equal seeds draw equal numbers. */
-import { finish } from '../../src/table/hash.ts';
+import { finish } from '../src/table/hash.ts';
 
 export class Random {
   #state: number;
