@@ -20,13 +20,14 @@ const HOST =
 
 describe('check', () => {
   it.each([['alpha'], ['beta']])('examples/%s.yaml with the Services is right', async (host) => {
-    const args = ['check', '-f', join(EXAMPLES, `${host}.yaml`), '-f', join(EXAMPLES, 'services.yaml')];
+    const names = [host, 'services', 'algorithms'];
+    const args = ['check', ...names.flatMap((name) => ['-f', join(EXAMPLES, `${name}.yaml`)])];
     const { code, stdout, stderr } = await twill(args);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^\d+ resources, no errors\n$/);
   });
 
-  it.each([['minimal'], ['host']])('examples/%s.yaml is right', async (name) => {
+  it.each([['minimal'], ['host'], ['dual-stack']])('examples/%s.yaml is right', async (name) => {
     expect((await twill(['check', '-f', join(EXAMPLES, `${name}.yaml`)])).code).toBe(0);
   });
 

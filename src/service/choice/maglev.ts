@@ -74,11 +74,10 @@ export function* fill(choice: Choice): Generator<void> {
       }
       owner[next[i]!] = i;
       left--;
-      budget--;
+      if (--budget > 0) continue;
+      budget = PLACES_PER_STEP;
+      yield;
     }
-    if (budget > 0) continue;
-    budget = PLACES_PER_STEP;
-    yield;
   }
   for (let place = 0; place < places; place += 2) {
     const above = place + 1 < places ? owner[place + 1]! : 0;
