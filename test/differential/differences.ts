@@ -26,7 +26,7 @@ export interface Met {
   readonly mode: Mode;
   /** Twill kept an ICMP error back (N10). */
   readonly isSuppressed: boolean;
-  /** The endpoint of the frame's connection left its service. */
+  /** The endpoint of the frame's UDP flow left its service. */
   readonly isStale: boolean;
 }
 
@@ -207,7 +207,7 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     id: 'stale-udp',
     taints: true,
-    resolve: (_pair, met) => (met.isStale && met.sent.label.startsWith('udp') ? NOTHING : null),
+    resolve: (_pair, { isStale }) => (isStale ? NOTHING : null),
   },
   {
     id: 'bridged-translation',
