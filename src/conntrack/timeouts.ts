@@ -93,6 +93,8 @@ export const EVICTION_CLASS = new Uint8Array(TIMERS).fill(EvictionClass.KEPT);
 EVICTION_CLASS[UdpState.UNREPLIED] = EvictionClass.UNREPLIED_UDP;
 EVICTION_CLASS[TcpState.SYN_SENT] = EvictionClass.UNREPLIED_TCP;
 EVICTION_CLASS[TcpState.SYN_SENT2] = EvictionClass.UNREPLIED_TCP;
+// The initiator has not replied to the responder's SYN: of a flood none ever does.
+EVICTION_CLASS[TcpState.SYN_RECV] = EvictionClass.UNREPLIED_TCP;
 for (const state of [
   TcpState.FIN_WAIT,
   TcpState.CLOSE_WAIT,

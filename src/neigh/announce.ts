@@ -1,5 +1,4 @@
 import type { Address } from '../dataplane/config.ts';
-import { isIpv4 } from '../fabric/networks.ts';
 import type { Originator } from '../packet/originate.ts';
 import { ARP_REQUEST } from '../wire/arp.ts';
 
@@ -70,9 +69,13 @@ export class Announcer {
     const { rows } = this;
     const hi = rows[row + 1]!;
     const lo = rows[row + 2]!;
-    const [w0, w1, w2, w3] = [rows[row + 3]!, rows[row + 4]!, rows[row + 5]!, rows[row + 6]!];
+    const w0 = rows[row + 3]!;
+    const w1 = rows[row + 4]!;
+    const w2 = rows[row + 5]!;
+    const w3 = rows[row + 6]!;
     const { originator } = this;
-    if (!isIpv4([w0, w1, w2, w3])) return originator.six.announce(rows[row]!, hi, lo, w0, w1, w2, w3);
+    const is4 = w2 === 0xffff && (w0 | w1) === 0;
+    if (!is4) return originator.six.announce(rows[row]!, hi, lo, w0, w1, w2, w3);
     return originator.arp(rows[row]!, -1, ARP_REQUEST, 0xffff, -1, hi, lo, w3, 0, 0, w3);
   }
 

@@ -27,7 +27,7 @@ describe('check', () => {
     expect(stdout).toMatch(/^\d+ resources, no errors\n$/);
   });
 
-  it.each([['minimal'], ['host']])('examples/%s.yaml is right', async (name) => {
+  it.each([['minimal'], ['host'], ['dual-stack']])('examples/%s.yaml is right', async (name) => {
     expect((await twill(['check', '-f', join(EXAMPLES, `${name}.yaml`)])).code).toBe(0);
   });
 

@@ -26,7 +26,7 @@ export interface Met {
   readonly mode: Mode;
   /** Twill kept an ICMP error back (N10). */
   readonly isSuppressed: boolean;
-  /** The endpoint of the frame's connection left its service. */
+  /** The endpoint of the frame's UDP flow left its service. */
   readonly isStale: boolean;
 }
 
@@ -156,20 +156,6 @@ export const DIFFERENCES: readonly Difference[] = [
       sent.label === 'bad checksum' && pair.kernel.length === 0 && pair.twill.length === 1 ? NOTHING : null,
   },
   {
-    id: 'odd-flags',
-    taints: true,
-    resolve: ({ twill, kernel }, { sent }) =>
-      sent.label === 'odd flags' && twill.length === 1 && kernel.length === 0 ? NOTHING : null,
-  },
-  {
-    id: 'icmp-errors',
-    resolve: (_pair, { sent }) => (sent.label === 'icmp error' ? NOTHING : null),
-  },
-  {
-    id: 'fragments-to-services',
-    resolve: (_pair, { sent }) => (sent.label === 'large datagram' ? NOTHING : null),
-  },
-  {
     id: 'last-hop-first',
     resolve: (pair, met) =>
       complains(pair.twill, met, '11/0') && complains(pair.kernel, met, '3/0') ? NOTHING : null,
@@ -221,7 +207,7 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     id: 'stale-udp',
     taints: true,
-    resolve: (_pair, met) => (met.isStale && met.sent.label.startsWith('udp') ? NOTHING : null),
+    resolve: (_pair, { isStale }) => (isStale ? NOTHING : null),
   },
   {
     id: 'bridged-translation',

@@ -58,9 +58,10 @@ export class Traffic {
     return this.#current?.port ?? 0;
   }
 
-  /** Whether the endpoint of the frame's connection has left its service. */
+  /** Whether the frame belongs to a UDP flow whose endpoint has left its service. */
   get isStale(): boolean {
-    return this.#current !== undefined && this.#hasLost(this.#current);
+    const current = this.#current;
+    return current?.target.port.protocol === 'UDP' && this.#hasLost(current);
   }
 
   /** What both worlds delivered of the frame of the last step. @param isTainted they have parted ways over it */
@@ -70,7 +71,7 @@ export class Traffic {
     for (const { to, frame } of deliveries) {
       if (frame[12] !== 8 || frame[13] !== 0 || (frame[23] !== 6 && frame[23] !== 17)) continue;
       const { target, client } = connection;
-      const isMoved = isTainted && this.isStale && target.port.protocol === 'UDP';
+      const isMoved = isTainted && this.isStale;
       const endpoint = connection.arrived(to, frame);
       if (endpoint !== undefined) this.#services.chosen(target, client.name, endpoint);
       const next = isMoved ? stationAt(readIpv4(frame).to) : undefined;

@@ -3,7 +3,7 @@
  *
  *   agnhost.js serve NAME PORT…                   HTTP and UDP on each port
  *   agnhost.js ask http|udp ADDRESS PORT COUNT WHAT [LOCAL]   WHAT: hostname, clientip; LOCAL: own address
- *   agnhost.js post ADDRESS PORT BYTES            a body, which comes back as its hash
+ *   agnhost.js post http|udp ADDRESS PORT BYTES   a body, which comes back as its hash; a datagram, as it is
  *   agnhost.js follow ADDRESS PORT SOURCEPORT MS  UDP every 20 ms from one port; who answered, by time
  *   agnhost.js stream ADDRESS PORT MS             numbered UDP datagrams, one a millisecond, each answered by its bytes
  *   agnhost.js asking ADDRESS PORT MS             one HTTP connection after the other; prints Asked
@@ -131,10 +131,12 @@ async function ask(
   console.log(JSON.stringify({ answers, errors } satisfies Asked));
 }
 
-async function post(address: string, port: number, bytes: number): Promise<void> {
+async function post(protocol: string, address: string, port: number, bytes: number): Promise<void> {
   const body = Buffer.alloc(bytes, 'twill');
   const hash = createHash('sha256').update(body).digest('hex');
-  console.log(JSON.stringify((await get(address, port, 'echo', body)) === hash));
+  const answer =
+    protocol === 'http' ? await get(address, port, 'echo', body) : await datagram(address, port, body);
+  console.log(JSON.stringify(answer === (protocol === 'http' ? hash : body.toString('latin1'))));
 }
 
 async function follow(address: string, port: number, from: number, ms: number): Promise<void> {
@@ -227,7 +229,7 @@ const word = (index: number): string => words[index] ?? '';
 const number = (index: number): number => Number(words[index] ?? 0);
 if (verb === 'serve') await serve(word(0), words.slice(1).map(Number));
 else if (verb === 'ask') await ask(word(0), word(1), number(2), number(3), word(4), word(5));
-else if (verb === 'post') await post(word(0), number(1), number(2));
+else if (verb === 'post') await post(word(0), word(1), number(2), number(3));
 else if (verb === 'follow') await follow(word(0), number(1), number(2), number(3));
 else if (verb === 'stream') await stream(word(0), number(1), number(2));
 else if (verb === 'asking') await asking(word(0), number(1), number(2));

@@ -177,8 +177,8 @@ export class Cluster {
     return [...Object.keys(answers), ...errors.slice(0, 1)].sort();
   }
 
-  post(from: string, address: string, at: number, bytes: number): Promise<boolean> {
-    return this.#run(from, ['post', address, at, bytes]);
+  post(from: string, protocol: 'http' | 'udp', address: string, at: number, bytes: number): Promise<boolean> {
+    return this.#run(from, ['post', protocol, address, at, bytes]);
   }
 
   follow(from: string, address: string, at: number, sourcePort: number, ms: number): Promise<Followed> {

@@ -166,7 +166,7 @@ describe.skipIf(SKIP)('dual stack', () => {
           );
           expect(await ping(lab, from!, address, { size: mtu }), `${net} ${inner} ${to}`).toBe(5);
           expect((await udp(lab, from!, address, SMALL)).answered).toEqual(SMALL);
-          await bothWays(lab, from!, address, 4 * MIB, `${inner} over IPv${family}`);
+          if (from === a) await bothWays(lab, from!, address, MIB, `${inner} over IPv${family}`);
         }
       }
     });
@@ -217,7 +217,7 @@ describe.skipIf(SKIP)('dual stack', () => {
     }
     const refused = await who(lab, ns.a4!, VIPS[1]!, 1, 81);
     expect(refused.errors).toEqual(['ECONNREFUSED']);
-    const transfer = await put(lab, ns.a4!, VIPS[1]!, 4 * MIB, { at: 80 });
+    const transfer = await put(lab, ns.a4!, VIPS[1]!, MIB, { at: 80 });
     expect(transfer.received).toBe(transfer.sent);
   });
 

@@ -12,10 +12,12 @@ import { type Daemon, type TestLab, testLab } from '../lab/lab.ts';
 import {
   apply,
   host,
+  MIB,
   network,
   peer,
   ping,
   port,
+  put,
   SERVER,
   Servers,
   SKIP,
@@ -31,6 +33,7 @@ const [A1, B1, R1] = ['10.77.0.11', '10.77.0.13', '10.78.0.11'];
 const [ALPHA, BETA] = ['10.77.0.2', '10.77.0.3'];
 const [UPLINK, OTHER_UPLINK, WORLD, FAR] = ['192.0.2.1', '192.0.2.2', '192.0.2.9', '198.51.100.7'];
 const SHOP = '10.96.0.10';
+const BEYOND = '10.96.0.20';
 const OWN = { netns: undefined, interface: undefined };
 const SUBNETS = [{ cidr: '10.77.0.0/24', gateway: '10.77.0.1' }, { cidr: 'fd77::/64' }];
 /** The other address of whoever has this one. */
@@ -239,6 +242,22 @@ describe.skipIf(SKIP)('the host takes part', () => {
     expect(await seen('world', A1)).toEqual([`a1 ${WORLD}`]);
     expect(await seen('world', B1)).toEqual([`b1 ${ALPHA}`]);
     await lab.ip(ns.world!, 'route', 'delete', '10.77.0.0/24');
+  });
+
+  it('N34, N46, N47: a client learns from a router beyond its backend what fits, in terms of the service', async () => {
+    const beyond = [service('beyond', BEYOND), slice('beyond', FAR)];
+    await apply(lab, alpha, 'beyond.yaml', yaml(...beyond));
+    await lab.ip(ns.alpha!, 'route', 'add', `${FAR}/32`, 'via', WORLD, 'mtu', '1300');
+    const { sent, received } = await put(lab, ns.a1!, BEYOND, MIB, { at: 80 });
+    expect(received).toBe(sent);
+    expect(await lab.ip(ns.a1!, 'route', 'get', BEYOND)).toContain('mtu 1300');
+    expect(await lab.ip(ns.a1!, 'route', 'get', FAR)).not.toContain('mtu');
+    await lab.ip(ns.alpha!, 'route', 'delete', `${FAR}/32`);
+    for (const [kind, name] of [
+      ['service', 'beyond'],
+      ['endpointslice', 'beyond-1'],
+    ] as const)
+      expect((await lab.twill(alpha, 'delete', kind, name)).code).toBe(0);
   });
 
   it('N33: an internal network reaches its host and nobody behind it', async () => {

@@ -208,9 +208,14 @@ describe.skipIf(SKIP)('Kubernetes: services', () => {
     expect(answers[0]!.at).toBeLessThan(500 + applied + SECOND_MS);
   });
 
-  it('S23: large requests: an HTTP body', async () => {
-    for (const from of ['a1', 'b1']) {
-      for (const bytes of [2000, 1_000_000]) expect(await cluster.post(from, VIP, 80, bytes)).toBe(true);
+  it('S23, N36: large requests: an HTTP body, and datagrams beyond the MTU, there and back', async () => {
+    for (const from of ['a1', 'b1', 'alpha']) {
+      for (const bytes of [2000, 1_000_000]) {
+        expect(await cluster.post(from, 'http', VIP, 80, bytes)).toBe(true);
+      }
+      for (const bytes of [2000, 2000, 20_000]) {
+        expect(await cluster.post(from, 'udp', VIP, 80, bytes)).toBe(true);
+      }
     }
   });
 

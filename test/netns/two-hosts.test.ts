@@ -239,6 +239,12 @@ describe.skipIf(SKIP)('two hosts', () => {
       expect((await udp(lab, ns.a1!, SHOP, sizes, 80)).answered).toEqual(sizes);
     });
 
+    it('N36: datagrams larger than the MTU, through a ClusterIP and back', async () => {
+      const sizes = [2000, 2000, 4000, 20_000];
+      for (const vip of [SHOP, LONG, SELF])
+        expect((await udp(lab, ns.a1!, vip, sizes, 80)).answered, vip).toEqual(sizes);
+    });
+
     it('N5, M7, S30: a long transfer runs undisturbed while what it uses is changed live', async () => {
       const long = put(lab, ns.a1!, LONG, MIB, { at: 80, ms: 3500 });
       const [alpha, beta] = daemons as [Daemon, Daemon];

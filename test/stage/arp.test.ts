@@ -178,6 +178,13 @@ describe('suppression', () => {
     expect(names(fabric.from('a', ask(IPS.b, { dst: MACS.b })))).toEqual(['b']);
   });
 
+  it.each(['127.0.0.1', '224.0.0.1', '255.255.255.255'])('A12: %s is never answered for', (target) => {
+    const fabric = withFar();
+    const claim = reply({ senderMac: MACS.far, senderIp: target, targetMac: MACS.b, targetIp: IPS.b });
+    fabric.fromPeer('p', claim);
+    expect(names(fabric.from('a', ask(target)))).toEqual(FLOODED);
+  });
+
   it('A7: probes are flooded, never answered for, and teach nothing', () => {
     const fabric = withFar();
     for (const target of [IPS.far, IPS.b, '10.77.0.99']) {

@@ -45,7 +45,7 @@ const shop = (overrides: Parameters<typeof service>[0] = {}): Op => ({
 });
 const local = { backends: [{ address: address4(IPS.b), port: 8080 }] };
 const syn = (to = VIP, dport = 80, sport = 40_000) => routed(tcp({ from: IPS.a, to, sport, dport }));
-const from = (fabric: Fabric, fields: { flags: string; sport?: number }) =>
+const from = (fabric: Fabric, fields: { flags: string; sport?: number; ack?: number }) =>
   fabric.from(
     'a',
     routed(tcp({ from: IPS.a, to: VIP, sport: 40_000, dport: 80, seq: 1001, ack: 1, ...fields })),
@@ -250,6 +250,7 @@ const ROWS: readonly Row[] = [
       f.from('a', syn());
       const reply = { from: IPS.b, to: IPS.a, sport: 8080, dport: 40_000, flags: 'SA', seq: 1, ack: 1001 };
       f.from('b', ethernet({ src: MACS.b, dst: MACS.a }, tcp(reply)));
+      from(f, { flags: 'A', ack: 2 });
       f.from('a', syn(VIP, 80, 40_001));
     },
   },

@@ -322,6 +322,41 @@ describe('the limit', () => {
     expect(clients).toContain(`${IPS.a}:20002`);
   });
 
+  it('N22: a flood of SYNs that somebody answers costs neither established connections nor new ones', () => {
+    const fabric = standing();
+    limit(fabric, 100);
+    const segment = (sport: number, flags: string, fields = {}) =>
+      fabric.from(
+        'a',
+        ethernet(
+          { src: MACS.a, dst: MACS.gateway },
+          tcp({ from: IPS.a, to: VIP, sport, dport: 80, flags, ...fields }),
+        ),
+      );
+    const accept = (dport: number) =>
+      fabric.from(
+        'b',
+        ethernet(
+          { src: MACS.b, dst: MACS.a },
+          tcp({ from: IPS.b, to: IPS.a, sport: 8080, dport, flags: 'SA', seq: 5000, ack: 1001 }),
+        ),
+      );
+    const connect = (sport: number) => {
+      segment(sport, 'S');
+      accept(sport);
+      return segment(sport, 'A', { seq: 1001, ack: 5001 });
+    };
+    for (let i = 1; i <= 50; i++) connect(i);
+    for (let i = 1; i <= 500; i++) {
+      expect(segment(20_000 + i, 'S')).toHaveLength(1);
+      accept(20_000 + i);
+      if (i % 100 === 0) expect(connect(100 + i)).toHaveLength(1);
+    }
+    expect(states(fabric)).toEqual({ established: 55, 'syn-recv': 45 });
+    expect(flows(fabric)).toHaveLength(100);
+    expect(fabric.drops()).toEqual({});
+  });
+
   it('N22: a refreshed flow is no longer the oldest', () => {
     const fabric = full({ udp: 100 });
     fabric.advance(1000);

@@ -187,7 +187,9 @@ describe('errors about translated packets', () => {
           // But for the TTL and its checksum the sender finds its own packet, as far as it was quoted.
           const found = [...out.body.subarray(8)];
           const expected = [...original.slice(0, found.length)];
-          for (const at of [8, 10, 11]) found[at] = expected[at] = 0;
+          // Nor can half a checksum be made right.
+          for (const at of isTcp && found.length === 37 ? [8, 10, 11, 36] : [8, 10, 11])
+            found[at] = expected[at] = 0;
           expect(found).toEqual(expected);
           expect(flows(fabric)).toEqual(before);
         },

@@ -207,6 +207,12 @@ describe('suppression', () => {
     expect(bindingOf(fabric, IPS6.far)).toMatchObject({ mac: MACS.far });
   });
 
+  it.each(['::1', 'fe80::21', '::'])('A12: %s is never answered for', (target) => {
+    const fabric = withFar();
+    fabric.fromPeer('p', advertisement({ src: MACS.far, from: IPS6.far, target }));
+    expect(names(fabric.from('a', ask(target)))).toEqual(FLOODED);
+  });
+
   it('A8: an announcement is flooded into tunnels, and moves its station', () => {
     const fabric = withFar();
     const news = advertisement({ src: MACS.far, from: IPS6.far, target: IPS6.far });

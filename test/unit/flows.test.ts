@@ -6,7 +6,7 @@ import { Line, TUPLE_WORDS } from '../../src/conntrack/tuple.ts';
 /** States by number, as timeouts.ts names them: what the model needs to know of each. */
 const STATES = {
   1: { name: 'SYN_SENT', ms: 120_000, class: 1 },
-  2: { name: 'SYN_RECV', ms: 60_000, class: 3 },
+  2: { name: 'SYN_RECV', ms: 60_000, class: 1 },
   3: { name: 'ESTABLISHED', ms: 86_400_000, class: 3 },
   4: { name: 'FIN_WAIT', ms: 120_000, class: 2 },
   5: { name: 'CLOSE_WAIT', ms: 3_600_000, class: 2 },
