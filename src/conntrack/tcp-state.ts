@@ -49,17 +49,30 @@ const TRANSITIONS = Uint8Array.of(
   /* r ACK     */ iv, ig, sr, es, cw, cw, tw, tw, cl, ig,
 );
 
+/** Sets of flags that mean something, by FIN, SYN, RST and ACK; the others say nothing of a state. */
+const POSSIBLE = [
+  TcpFlag.SYN,
+  TcpFlag.SYN | TcpFlag.ACK,
+  TcpFlag.FIN | TcpFlag.ACK,
+  TcpFlag.ACK,
+  TcpFlag.RST,
+  TcpFlag.RST | TcpFlag.ACK,
+].reduce((mask, flags) => mask | (1 << flags), 0);
+
+/** Does an end that follows RFC 9293 send such flags? */
+export const isPossible = (flags: number): boolean =>
+  ((POSSIBLE >>> (flags & (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK))) & 1) !== 0;
+
 /**
  * Next state, or IGNORE (forward, nothing changes), INVALID (drop), NEW_FLOW (replace the flow).
  * RST is judged by the caller, which knows sequence numbers (N14).
+ * @param flags a possible set without RST
  * @param reply true for the responder's direction.
  */
 export function nextTcpState(state: number, flags: number, reply: boolean): number {
   let kind: number;
   if ((flags & TcpFlag.SYN) !== 0) kind = (flags & TcpFlag.ACK) !== 0 ? 1 : 0;
-  else if ((flags & TcpFlag.FIN) !== 0) kind = 2;
-  else if ((flags & TcpFlag.ACK) !== 0) kind = 3;
-  else return INVALID;
+  else kind = (flags & TcpFlag.FIN) !== 0 ? 2 : 3;
   return TRANSITIONS[(kind + (reply ? 4 : 0)) * TcpState.COUNT + state]!;
 }
 

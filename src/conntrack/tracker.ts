@@ -5,7 +5,7 @@ import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
 import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
 import { type Flows, ORIGINAL, REPLY } from './flows.ts';
 import { readSack, readSynOptions } from './tcp-options.ts';
-import { IGNORE, INVALID, nextTcpState, OUT_OF_WINDOW, TcpState } from './tcp-state.ts';
+import { IGNORE, INVALID, isPossible, nextTcpState, OUT_OF_WINDOW, TcpState } from './tcp-state.ts';
 import { UdpState } from './timeouts.ts';
 import {
   acceptNotedSyn,
@@ -62,6 +62,7 @@ export class Tracker {
     const { flows, flags } = this;
     const id = row * 2 + direction;
     const state = flows.state[row]!;
+    if (!isPossible(flags)) return INVALID;
     if ((flags & TcpFlag.RST) !== 0) return this.stepReset(row, direction, state, now);
     let next = nextTcpState(state, flags, direction === REPLY);
     if (next === IGNORE) next = this.ignore(row, direction);

@@ -72,7 +72,7 @@ export const scaleOf = (options: number): number => options & 15;
 /** Nothing known: a new flow. */
 export function clearWindows(words: Int32Array, row: number): void {
   const from = row * 2 * WINDOW_WORDS;
-  words.fill(0, from, from + 2 * WINDOW_WORDS);
+  for (let i = from; i < from + 2 * WINDOW_WORDS; i++) words[i] = 0;
 }
 
 /** A SYN or SYN+ACK of direction `id`: its windows begin here. @param window as it stands in the header: never scaled */

@@ -195,7 +195,7 @@ export class Opener {
   private isSyn(slot: number): boolean {
     const { packets } = this;
     const flags = packets.view.getUint8(packets.l4[slot]! + Tcp.FLAGS);
-    return (flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.SYN;
+    return (flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST | TcpFlag.FIN)) === TcpFlag.SYN;
   }
 
   /** @returns DROPPED. */

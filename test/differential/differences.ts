@@ -156,12 +156,6 @@ export const DIFFERENCES: readonly Difference[] = [
       sent.label === 'bad checksum' && pair.kernel.length === 0 && pair.twill.length === 1 ? NOTHING : null,
   },
   {
-    id: 'odd-flags',
-    taints: true,
-    resolve: ({ twill, kernel }, { sent }) =>
-      sent.label === 'odd flags' && twill.length === 1 && kernel.length === 0 ? NOTHING : null,
-  },
-  {
     id: 'last-hop-first',
     resolve: (pair, met) =>
       complains(pair.twill, met, '11/0') && complains(pair.kernel, met, '3/0') ? NOTHING : null,

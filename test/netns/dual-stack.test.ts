@@ -166,7 +166,7 @@ describe.skipIf(SKIP)('dual stack', () => {
           );
           expect(await ping(lab, from!, address, { size: mtu }), `${net} ${inner} ${to}`).toBe(5);
           expect((await udp(lab, from!, address, SMALL)).answered).toEqual(SMALL);
-          await bothWays(lab, from!, address, MIB, `${inner} over IPv${family}`);
+          if (from === a) await bothWays(lab, from!, address, MIB, `${inner} over IPv${family}`);
         }
       }
     });

@@ -172,6 +172,21 @@ describe('the TCP state table', () => {
     expect(connection.state).toBe(verdict === 'new' ? 'SYN_SENT' : 'CLOSE');
   });
 
+  it.each(['SF', 'SR', 'SFA', 'FR', 'F', 'P', 'SFRPA'])('N12: "%s" means nothing, in no state', (flags) => {
+    for (const [state, path] of Object.entries(PATHS)) {
+      const connection = fresh();
+      for (const step of path) connection.send(step);
+      const { sport } = connection;
+      const refused = connection.initiator(flags, { seq: SYN_SEQ + 1, ack: PEER_SEQ + 1 });
+      expect(refused.every(({ to, frame }) => to === 'a' && readIpv4(frame).flags.includes('R'))).toBe(true);
+      if (state !== 'NONE') {
+        expect(refused).toEqual([]);
+        expect(connection.responder(flags, { seq: PEER_SEQ + 1, ack: SYN_SEQ + 1 })).toEqual([]);
+      }
+      expect(connection.state, `${sport}`).toBe(state);
+    }
+  });
+
   it('N12, N19, N20: any sequence of segments and pauses follows the table and its timers', () => {
     const step = fc.record({ kind: fc.constantFrom(...KINDS), pause: fc.constantFrom(0, 1, 9, 29, 61) });
     fc.assert(

@@ -39,6 +39,8 @@ describe('steady state', () => {
     ['established connections', 0.9],
     ['new connections to a node port', 0],
     ['ARP', 0],
+    ['IPv6: bridged, routed, into a tunnel, to a service and back', 0.99],
+    ['IPv6: discovery and echo', 0],
     ['echo to the gateway and floods', 0],
     ['everything', 0],
   ])(

@@ -10,8 +10,10 @@ import type { MemoryFrame } from '../../src/card/memory-card.ts';
 import type { Op } from '../../src/dataplane/config.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { Counters, Global } from '../../src/telemetry/counters.ts';
-import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, service } from '../fabric.ts';
+import { address4, IPS, MACS, macOf, PEER_ADDRESSES, peer, port, service } from '../fabric.ts';
+import { address6, dualNetwork, dualPort, IPS6 } from '../fabric6.ts';
 import { arp, echoRequest, ethernet, ipv4, tcp, udp, vxlan } from '../frames.ts';
+import { advertisement, echo6, solicitation, udp6 } from '../frames6.ts';
 import { ReplayCard } from '../replay-card.ts';
 
 export interface SceneResult {
@@ -44,14 +46,20 @@ const OPS: Op[] = [
       natRandom: false,
     },
   },
-  { op: 'network', network: network() },
+  { op: 'network', network: dualNetwork() },
   {
     op: 'peer',
-    peer: peer('p', { static: [{ network: 0, mac: macOf(MACS.far), address: address4(IPS.far) }] }),
+    peer: peer('p', {
+      static: [address4(IPS.far), address6(IPS6.far)].map((address) => ({
+        network: 0,
+        mac: macOf(MACS.far),
+        address,
+      })),
+    }),
   },
   { op: 'peer', peer: peer('q') },
-  { op: 'port', port: port('a', { antiSpoof: 'strict' }) },
-  { op: 'port', port: port('b', { antiSpoof: 'strict' }) },
+  { op: 'port', port: dualPort('a', { antiSpoof: 'strict' }) },
+  { op: 'port', port: dualPort('b', { antiSpoof: 'strict' }) },
   { op: 'port', port: port('c', { isHost: true }) },
   ...[6, 17].map(
     (protocol, id): Op => ({
@@ -74,6 +82,18 @@ OPS.push({
   }),
 });
 
+const VIP6 = 'fd00:96::10';
+OPS.push({
+  op: 'service',
+  service: service({
+    id: 3,
+    name: 'default/six:udp',
+    protocol: 17,
+    vip: address6(VIP6),
+    backends: [{ address: address6(IPS6.b), port: 8080 }],
+  }),
+});
+
 const fromA = (dst: string, packet: ArrayLike<number>): MemoryFrame => ({
   device: 10,
   bytes: ethernet({ src: MACS.a, dst }, packet),
@@ -81,6 +101,10 @@ const fromA = (dst: string, packet: ArrayLike<number>): MemoryFrame => ({
 const fromB = (packet: ArrayLike<number>): MemoryFrame => ({
   device: 11,
   bytes: ethernet({ src: MACS.b, dst: MACS.a }, packet),
+});
+const six = (device: number, src: string, dst: string, packet: number[]): MemoryFrame => ({
+  device,
+  bytes: ethernet({ src, dst, type: 0x86dd }, packet),
 });
 const fromPeer = (frame: Uint8Array, tos = 0): MemoryFrame => ({
   device: 900,
@@ -199,6 +223,31 @@ const SCENES: Record<string, MemoryFrame[]> = {
       { device: 10, bytes: arp({ op: 'request', ...a, targetIp: `10.77.0.${100 + i}` }) },
       { device: 10, bytes: arp({ op: 'reply', ...a, targetMac: MACS.b, targetIp: IPS.b }) },
       fromPeer(arp({ op: 'request', ...far, targetIp: IPS.a })),
+    ];
+  }),
+  'IPv6: bridged, routed, into a tunnel, to a service and back': times(64, (i) => {
+    const ends = { from: IPS6.a, sport: 1024 + i, dport: 80 };
+    const back = udp6({ from: IPS6.b, to: IPS6.a, sport: 8080, dport: 1024 + i });
+    return [
+      six(10, MACS.a, MACS.b, udp6({ ...ends, to: IPS6.b })),
+      six(10, MACS.a, MACS.gateway, udp6({ ...ends, to: IPS6.b })),
+      six(10, MACS.a, MACS.far, udp6({ ...ends, to: IPS6.far })),
+      six(10, MACS.a, MACS.gateway, udp6({ ...ends, to: VIP6 })),
+      six(11, MACS.b, MACS.a, back),
+    ];
+  }),
+  'IPv6: discovery and echo': times(64, (i) => {
+    const ask = (target: string) => ({
+      device: 10,
+      bytes: solicitation({ src: MACS.a, from: IPS6.a, target }),
+    });
+    return [
+      ask(IPS6.gateway),
+      ask(IPS6.far),
+      ask(`fd00:77::${1000 + i}`),
+      { device: 10, bytes: advertisement({ src: MACS.a, from: IPS6.a, target: IPS6.a }) },
+      fromPeer(solicitation({ src: MACS.far, from: IPS6.far, target: IPS6.a })),
+      six(10, MACS.a, MACS.gateway, echo6(IPS6.a, IPS6.gateway)),
     ];
   }),
   'echo to the gateway and floods': times(64, (i) => [
