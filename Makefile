@@ -5,6 +5,8 @@ NATIVE  := $(wildcard native/*.c native/*.h native/Makefile)
 PREFIX  ?= /usr/local
 UNITS   := $(PREFIX)/lib/systemd/system
 SHARE   := $(DESTDIR)$(PREFIX)/lib/twill
+# what moves frames through the card
+SANITIZED := test/card test/differential test/netns
 # its start-up time is ours
 unexport NODE_EXTRA_CA_CERTS
 
@@ -19,9 +21,9 @@ test: build ## every test, those in network namespaces included; ARGS="test/cli"
 	@scripts/setup.sh test
 	@node scripts/test.mjs $(ARGS)
 
-test-asan: build ## the card's tests on a build with address and undefined-behaviour sanitizers
+test-asan: build ## tests with real traffic on a build of the card with address and undefined-behaviour sanitizers
 	@$(MAKE) -s -C native asan
-	@env $$($(MAKE) -s -C native asan-env) node scripts/test.mjs $(or $(ARGS),test/card)
+	@env $$($(MAKE) -s -C native asan-env) node scripts/test.mjs $(or $(ARGS),$(SANITIZED))
 
 bench: build bench-tools ## measure Twill beside the others, 20 minutes (ARGS=--quick: 3); a page in bench/results
 	@scripts/setup.sh bench

@@ -118,7 +118,7 @@ export class Lab {
     this.#open();
     const [file, ...args] = inside(namespace, argv);
     return new Promise((resolve, reject) => {
-      const child = spawn(file!, args, { env: environment(options.env), detached: true });
+      const child = spawn(file!, args, { env: environment(argv, options.env), detached: true });
       this.#running.add(child);
       const out: Buffer[] = [];
       const err: Buffer[] = [];
@@ -165,7 +165,7 @@ export class Lab {
     const fd = openSync(log, 'a', 0o600);
     const child = spawn(file!, args, {
       cwd: this.directory,
-      env: environment(env),
+      env: environment(argv, env),
       stdio: ['ignore', fd, fd],
       detached: true,
     });
@@ -239,16 +239,24 @@ function inside(namespace: string | null, argv: readonly string[]): string[] {
   return namespace === null ? [...argv] : ['ip', 'netns', 'exec', namespace, ...argv];
 }
 
-/** Ours, less what would point a program at other daemons or slow its start. */
-function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+/**
+ * Ours, less what would point a program at other daemons or slow its start; and, for other programs than Node.js, less
+ * the sanitizers that test-asan loads into it.
+ */
+function environment(
+  argv: readonly string[],
+  extra: Readonly<Record<string, string>> = {},
+): NodeJS.ProcessEnv {
   const {
     TWILL_SOCKET: _s,
     NOTIFY_SOCKET: _n,
     NODE_EXTRA_CA_CERTS: _c,
     NODE_OPTIONS: _o,
+    LD_PRELOAD: preload,
     ...rest
   } = process.env;
-  return { ...rest, LC_ALL: 'C', ...extra };
+  const sanitizers = preload !== undefined && argv[0] === process.execPath ? { LD_PRELOAD: preload } : {};
+  return { ...rest, ...sanitizers, LC_ALL: 'C', ...extra };
 }
 
 function isReady(output: string): boolean {

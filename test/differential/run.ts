@@ -125,15 +125,18 @@ export function run(seed: number, mode: Mode, frames: number): Outcome {
 const SHORTENING_MS = 10_000;
 
 /**
- * The steps of a failed run that fail alike: the changes and the frames of the connection it failed on, else the
- * changes and the last 1, 2, 4 … steps, else all.
+ * The steps of a failed run that fail alike: the changes, the frames of the connection it failed on and the first of
+ * every other; else the changes and the last 1, 2, 4 … steps; else all.
  */
 export function shorten(seed: number, mode: Mode, { taken, failure }: Outcome): readonly Taken[] {
   const isChange = ({ step }: Taken): boolean => step.kind !== 'frame';
   const isAlike = (steps: readonly Taken[]): boolean => firstFailure(seed, mode, steps) === failure;
   const { conversation } = taken.at(-1)!;
+  // the first frame of each connection takes a turn of its service's endpoints
+  const first = new Map([...taken].reverse().map((other) => [other.conversation, other]));
   const own = taken.filter(
-    (other, i) => isChange(other) || other.conversation === conversation || i === taken.length - 1,
+    (other) =>
+      isChange(other) || other.conversation === conversation || first.get(other.conversation) === other,
   );
   if (conversation !== 0 && isAlike(own)) return own;
   const end = performance.now() + SHORTENING_MS;
