@@ -3,8 +3,8 @@ import { Hasher } from '../table/hash.ts';
 import { HashIndex } from '../table/hash-index.ts';
 import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
-import { deltaHalf, deltaWord, fold, swap16 } from '../wire/checksum.ts';
 import { Pairs } from './pairs.ts';
+import { prepareLine } from './prepare.ts';
 import { EVICTION_CLASS, EvictionClass, TIMERS, timeoutTable } from './timeouts.ts';
 import { isTuple4, LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
 import { clearWindows, WINDOW_WORDS } from './windows.ts';
@@ -29,10 +29,6 @@ export interface FlowEnds {
   /** The flow with `counted` begins to close, or is forgotten; once per flow. */
   ended(row: number): void;
 }
-
-/** Direction bit of a tuple id. */
-export const ORIGINAL = 0;
-export const REPLY = 1;
 
 /**
  * Flow memory: each row is a translated connection, found by either of its two tuples.
@@ -319,74 +315,9 @@ export class Flows {
 
   /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
   prepare(id: number): boolean {
-    const { lines } = this;
     if (this.snat[id >> 1] === 1) return false;
-    const at = id * LINE_WORDS;
-    const other = (id ^ 1) * LINE_WORDS;
-    const isReply = (id & 1) === REPLY;
-    const ports = lines[at + Word.PORTS]!;
-    const otherPorts = lines[other + Word.PORTS]!;
-    const before = lines[at + (isReply ? Word.SOURCE : Word.DESTINATION)]!;
-    const address = lines[other + (isReply ? Word.DESTINATION : Word.SOURCE)]!;
-    const after = isReply
-      ? (otherPorts << 16) | (ports & 0xffff)
-      : (ports & 0xffff0000) | (otherPorts >>> 16);
-    let delta = deltaWord(before, address);
-    for (let i = 0; i < 3; i++) {
-      const from = lines[at + (isReply ? Word.SOURCE_HIGH : Word.DESTINATION_HIGH) + i]!;
-      delta += deltaWord(from, lines[other + (isReply ? Word.DESTINATION_HIGH : Word.SOURCE_HIGH) + i]!);
-    }
-    const addressDelta = fold(delta);
-    const wholeDelta = fold(
-      addressDelta + deltaHalf(ports >>> 16, after >>> 16) + deltaHalf(ports & 0xffff, after & 0xffff),
-    );
-    lines[at + Line.ADDRESS] = address;
-    lines[at + Line.PORTS] = after;
-    lines[at + Line.DELTAS] = (swap16(wholeDelta) << 16) | swap16(addressDelta);
-    lines[at + Line.ENTROPY] = isReply
-      ? this.entropy(
-          other,
-          Word.DESTINATION,
-          Word.DESTINATION_HIGH,
-          at,
-          Word.DESTINATION,
-          Word.DESTINATION_HIGH,
-          after,
-        )
-      : this.entropy(at, Word.SOURCE, Word.SOURCE_HIGH, other, Word.SOURCE, Word.SOURCE_HIGH, after);
-    lines[at + Line.IS_READY] = 1;
+    prepareLine(this.lines, id, this.hasher);
     return true;
-  }
-
-  /** V4, as overlay/encap.ts: of a packet whose ends stand in two lines, last word and first of the others each. */
-  private entropy(
-    source: number,
-    s3: number,
-    s0: number,
-    destination: number,
-    d3: number,
-    d0: number,
-    ports: number,
-  ): number {
-    const { lines, hasher } = this;
-    const protocol = lines[source]! & 0xff;
-    const from = lines[source + s3]!;
-    const to = lines[destination + d3]!;
-    if (isTuple4(lines, source)) return hasher.of4(from, to, protocol, ports);
-    const s = source + s0;
-    const d = destination + d0;
-    return hasher.of10(
-      protocol,
-      ports,
-      lines[s]!,
-      lines[s + 1]!,
-      lines[s + 2]!,
-      from,
-      lines[d]!,
-      lines[d + 1]!,
-      lines[d + 2]!,
-      to,
-    );
   }
 
   /** Removes expired flows among the next `budget` rows. */

@@ -3,10 +3,11 @@ import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
 import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
-import { type Flows, ORIGINAL, REPLY } from './flows.ts';
+import type { Flows } from './flows.ts';
 import { readSack, readSynOptions } from './tcp-options.ts';
 import { IGNORE, INVALID, isPossible, nextTcpState, OUT_OF_WINDOW, TcpState } from './tcp-state.ts';
 import { UdpState } from './timeouts.ts';
+import { ORIGINAL, REPLY } from './tuple.ts';
 import {
   acceptNotedSyn,
   beginWindow,

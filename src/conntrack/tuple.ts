@@ -12,6 +12,10 @@ import { Ipv6 } from '../wire/ipv6.ts';
  */
 export const TUPLE_WORDS = 10;
 
+/** Direction bit of a tuple id. */
+export const ORIGINAL = 0;
+export const REPLY = 1;
+
 export const enum Word {
   SCOPE = 0,
   PORTS = 1,

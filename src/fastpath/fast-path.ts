@@ -1,8 +1,8 @@
 import { BURST, Control, Gso } from '../card/layout.ts';
-import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
+import type { Flows } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
-import { isTuple4, LINE_WORDS, Line, Word } from '../conntrack/tuple.ts';
+import { isTuple4, LINE_WORDS, Line, ORIGINAL, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import type { Runs } from '../packet/runs.ts';

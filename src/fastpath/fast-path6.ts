@@ -1,8 +1,8 @@
 import { Control, Gso } from '../card/layout.ts';
-import { type Flows, ORIGINAL } from '../conntrack/flows.ts';
+import type { Flows } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
-import { LINE_WORDS, Line, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import { LINE_WORDS, Line, ORIGINAL, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';

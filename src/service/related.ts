@@ -1,5 +1,13 @@
-import { type Flows, ORIGINAL, REPLY } from '../conntrack/flows.ts';
-import { LINE_WORDS, readAddresses, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import type { Flows } from '../conntrack/flows.ts';
+import {
+  LINE_WORDS,
+  ORIGINAL,
+  REPLY,
+  readAddresses,
+  reverseTuple,
+  TUPLE_WORDS,
+  Word,
+} from '../conntrack/tuple.ts';
 import type { Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import {

@@ -1,8 +1,17 @@
 import { BURST } from '../card/layout.ts';
-import { type Flows, ORIGINAL, REPLY } from '../conntrack/flows.ts';
+import type { Flows } from '../conntrack/flows.ts';
 import { INVALID, NEW_FLOW, OUT_OF_WINDOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
-import { End, LINE_WORDS, readTuple, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import {
+  End,
+  LINE_WORDS,
+  ORIGINAL,
+  REPLY,
+  readTuple,
+  reverseTuple,
+  TUPLE_WORDS,
+  Word,
+} from '../conntrack/tuple.ts';
 import type { Burst } from '../packet/burst.ts';
 import type { Originator, Restorer } from '../packet/originate.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
