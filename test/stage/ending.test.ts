@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import type { OnEndpointRemoved, ServiceConfig } from '../../src/dataplane/config.ts';
+import type { OnEndpointRemoved, Op, ServiceConfig } from '../../src/dataplane/config.ts';
 import { dump } from '../../src/dataplane/dump.ts';
 import type { FlowRow } from '../../src/dataplane/messages.ts';
 import { address4, Fabric, IPS, MACS, type Sent, service } from '../fabric.ts';
+import { address6, dual, IPS6 } from '../fabric6.ts';
 import { checksumsAreRight, ethernet, readIpv4, tcp } from '../frames.ts';
+import { checksumIsRight6, hex6, readIpv6, tcp6 } from '../frames6.ts';
 
 const VIP = '10.96.0.10';
 const backends = (...ips: string[]) => ips.map((ip) => ({ address: address4(ip), port: 8080 }));
@@ -141,6 +143,34 @@ describe('onEndpointRemoved: reset', () => {
     put(fabric, 'reset', [], { backends: [{ address: address4(IPS.b), port: 8080, weight: 0 }] });
     expect(fabric.settle()).toEqual([]);
     expect(flows(fabric)).toMatchObject([{ state: 'established', drain: null }]);
+  });
+
+  it('S30: the same over IPv6', () => {
+    const vip = 'fd00:96::10';
+    const over6 = (ip: string, more: Partial<ServiceConfig> = {}): Op => ({
+      op: 'service',
+      service: service({
+        vip: address6(vip),
+        backends: [{ address: address6(ip), port: 8080 }],
+        onEndpointRemoved: 'reset',
+        ...more,
+      }),
+    });
+    const fabric = dual(over6(IPS6.b));
+    const frame = (src: string, dst: string, packet: number[]) =>
+      ethernet({ src, dst, type: 0x86dd }, packet);
+    const client = { from: IPS6.a, to: vip, sport: 4000, dport: 80 };
+    const server = { from: IPS6.b, to: IPS6.a, sport: 8080, dport: 4000 };
+    fabric.from('a', frame(MACS.a, MACS.gateway, tcp6({ ...client, flags: 'S', seq: 1000 })));
+    fabric.from('b', frame(MACS.b, MACS.a, tcp6({ ...server, flags: 'SA', seq: 5000, ack: 1001 })));
+    fabric.from('a', frame(MACS.a, MACS.gateway, tcp6({ ...client, flags: 'A', seq: 1001, ack: 5001 })));
+    fabric.dataplane.apply([over6(IPS6.c)]);
+    const sent = fabric.settle().map((one) => ({ ...readIpv6(one.frame), to: one.to }));
+    expect(sent.sort((x, y) => x.to.localeCompare(y.to))).toMatchObject([
+      { to: 'a', from: hex6(vip), sport: 80, dport: 4000, seq: 5001, ack: 1001 },
+      { to: 'b', from: hex6(IPS6.a), sport: 4000, dport: 8080, seq: 1001, ack: 5001 },
+    ]);
+    for (const { packet } of sent) expect(checksumIsRight6(packet)).toBe(true);
   });
 
   it('S30: any number of connections, a bounded number a turn', () => {

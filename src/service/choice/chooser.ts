@@ -94,10 +94,13 @@ export class Chooser {
     this.flows.version[row] = this.version[id]!;
     if (this.way[id * 2] !== Way.LEAST_CONNECTIONS) return;
     this.flows.counted[row] = this.clock;
-    for (const set of SETS) {
-      const index = this.locate(row, set);
-      if (index >= 0) beginAt(this.now, index);
-    }
+    this.beginIn(row, EndpointSet.CLUSTER);
+    this.beginIn(row, EndpointSet.LOCAL);
+  }
+
+  private beginIn(row: number, set: EndpointSet): void {
+    const index = this.locate(row, set);
+    if (index >= 0) beginAt(this.now, index);
   }
 
   /** A flow with `counted` is over, or about to be. */
@@ -108,10 +111,13 @@ export class Chooser {
     const id = flows.service[row]!;
     if (flows.generation[row] !== services.generation[id]) return;
     if (this.way[id * 2] !== Way.LEAST_CONNECTIONS) return;
-    for (const set of SETS) {
-      const index = this.locate(row, set);
-      if (index >= 0) endAt(this.now, index, began);
-    }
+    this.endIn(row, EndpointSet.CLUSTER, began);
+    this.endIn(row, EndpointSet.LOCAL, began);
+  }
+
+  private endIn(row: number, set: EndpointSet, began: number): void {
+    const index = this.locate(row, set);
+    if (index >= 0) endAt(this.now, index, began);
   }
 
   /** Index of a flow's endpoint in a set of its service, or −1; `now` is that set. */
