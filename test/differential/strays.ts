@@ -1,5 +1,5 @@
 /** Frames that belong to no connection: ordinary ones, rare ones, broken ones. */
-import { arp, echoRequest, ethernet, icmp, internetChecksum, ipv4, tcp, udp } from '../frames.ts';
+import { arp, echoRequest, ethernet, icmp, internetChecksum, ipv4, ipv6, tcp, udp } from '../frames.ts';
 import type { Random } from '../random.ts';
 import type { Outgoing } from './connection.ts';
 import { CLIENTS } from './services.ts';
@@ -50,7 +50,7 @@ const WEIGHTS = {
     padded: 4,
     gatewayFromTunnel: 2,
   },
-  ...{ unicastToGateway: 2, protocol: 2, protocolToVip: 2, bootp: 1 },
+  ...{ unicastToGateway: 2, protocol: 2, protocolToVip: 2, bootp: 1, ipv6: 8 },
 };
 
 export class Strays {
@@ -218,6 +218,14 @@ export class Strays {
         );
       case 'protocolToVip':
         return toVip(ipv4({ from: client.ip, to: VIP, protocol: 50 }, bytes(random, 32)));
+      case 'ipv6': {
+        const packet = ipv6(
+          { from: `fd00::${sport}`, to: `fd00::${dport}`, protocol: 17 },
+          bytes(random, 40),
+        );
+        const dst = random.pick([to.mac, '33:33:00:00:00:fb']);
+        return send(from, ethernet({ src: from.mac, dst, type: 0x86dd }, packet));
+      }
       case 'bootp':
         return send(
           from,
