@@ -179,7 +179,7 @@ describe.skipIf(SKIP)('Kubernetes: services', () => {
     expect(await cluster.who('b1', 'http', vip, 80)).toEqual(['a1', 'b2']);
   });
 
-  it('S31, S33: Conntrack: a UDP client with a fixed port reaches the next server pod within a second', async () => {
+  it('S31, S33, S37: Conntrack: a UDP client with a fixed port reaches the next server pod within a second', async () => {
     const vip = '10.96.1.12';
     const bound = SECOND_MS;
     await cluster.apply(service('udp', vip), endpoints('udp', ['a1']));

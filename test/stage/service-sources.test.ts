@@ -365,3 +365,14 @@ describe('one way or the other', () => {
     expect(seen(open(fabric, 'outside', NODE, { sport: 2 })).from).toBe('10.77.0.99');
   });
 });
+
+describe('mappings', () => {
+  it('N27: belong to one destination each: another gets a port of its own, a stranger meets none', () => {
+    const fabric = fabricWith(shop());
+    const ports = [NODE, EXTERNAL].map((to) => seen(open(fabric, 'outside', to, { sport: 5000 })).sport);
+    expect(new Set(ports).size).toBe(2);
+    const uninvited = tcp({ from: IPS.a, to: IPS.c, sport: 8080, dport: ports[0]!, flags: 'SA', seq: 7, ack: 1001 });
+    const [sent] = fabric.from('a', ethernet({ src: MACS.a, dst: MACS.c }, uninvited));
+    expect(readIpv4(sent!.frame)).toMatchObject({ from: IPS.a, to: IPS.c, dport: ports[0] });
+  });
+});
