@@ -122,8 +122,10 @@ export class Stale {
       const id = flows.service[row]!;
       if (id === NO_SERVICE || (marks[id]! & Mark.FLOWS) === 0 || !flows.isLive(row, now)) continue;
       budget -= JUDGEMENT;
-      const isGone = flows.generation[row] !== services.generation[id];
-      const gone = isGone ? (this.gone.get(id) ?? KEEP) : undefined;
+      // Services of this id that went since. What the first of them, its own, wanted stands.
+      const since = services.generation[id]! - flows.generation[row]!;
+      const last = since === 1 ? this.gone.get(id) : undefined;
+      const gone = since === 0 ? undefined : (last ?? KEEP);
       switch (fates.of(row, gone)) {
         case Fate.REMOVED:
           flows.remove(row);
@@ -133,7 +135,7 @@ export class Stale {
           ending.schedule(row, gone ?? grace(services, id), now);
           break;
         default:
-          ending.cancel(row);
+          if (since === 0) ending.cancel(row);
       }
     }
     return row;

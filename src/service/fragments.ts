@@ -87,9 +87,7 @@ export class Fragments {
     readAddresses(packets, slot, key);
     if (this.flows.pairs.has(packets.network[slot]!, key)) return true;
     const flags = packets.flags[slot]! & (Flag.TO_GATEWAY | Flag.TUNNEL);
-    if (flags !== Flag.TO_GATEWAY) return false;
-    const high = Word.DESTINATION_HIGH;
-    return this.judge.isConcerned(key[high]!, key[high + 1]!, key[high + 2]!, key[Word.DESTINATION]!);
+    return flags === Flag.TO_GATEWAY && this.judge.mayBeServed(packets.network[slot]!, key);
   }
 
   /**

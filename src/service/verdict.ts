@@ -86,7 +86,7 @@ export class Judge {
    * @returns whether there is one
    */
   find(tuple: Int32Array): boolean {
-    const { networks, services, rules } = this;
+    const { services, rules } = this;
     const high = Word.DESTINATION_HIGH;
     const w0 = tuple[high]!;
     const w1 = tuple[high + 1]!;
@@ -105,8 +105,7 @@ export class Judge {
     if (services.nodePorts.count === 0) return false;
     const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
     const network = tuple[Word.SCOPE]! >>> 8;
-    const isGateway = is4 ? networks.isGateway4(network, w3) : networks.isGateway6(network, w0, w1, w2, w3);
-    if (isGateway || rules.isNode(w0, w1, w2, w3))
+    if (this.isGateway(network, w0, w1, w2, w3) || rules.isNode(w0, w1, w2, w3))
       this.service = services.nodePorts.find(!is4, protocol, port);
     return this.service >= 0;
   }
@@ -137,6 +136,20 @@ export class Judge {
     );
   }
 
+  /**
+   * The same of a packet to the gateway that does not tell its port: node ports answer at the gateway's addresses too.
+   * @param addresses as in a tuple, whose other words do not matter
+   */
+  mayBeServed(network: number, addresses: Int32Array): boolean {
+    const high = Word.DESTINATION_HIGH;
+    const w0 = addresses[high]!;
+    const w1 = addresses[high + 1]!;
+    const w2 = addresses[high + 2]!;
+    const w3 = addresses[Word.DESTINATION]!;
+    if (this.isConcerned(w0, w1, w2, w3)) return true;
+    return this.services.nodePorts.count > 0 && this.isGateway(network, w0, w1, w2, w3);
+  }
+
   /** A destination without such a service port. */
   judgeAddress(tuple: Int32Array): Verdict {
     const { services, rules } = this;
@@ -165,6 +178,12 @@ export class Judge {
       tuple[high + 2]!,
       tuple[Word.SOURCE]!,
     );
+  }
+
+  private isGateway(network: number, w0: number, w1: number, w2: number, w3: number): boolean {
+    const { networks } = this;
+    const is4 = w2 === 0xffff && w1 === 0 && w0 === 0;
+    return is4 ? networks.isGateway4(network, w3) : networks.isGateway6(network, w0, w1, w2, w3);
   }
 
   private senderOf(from: number, tuple: Int32Array): Sender {

@@ -225,3 +225,24 @@ describe('onEndpointRemoved: keep', () => {
     expect(fromClient(fabric, 'A', 1101, 5301).map(({ to }) => to)).toEqual(['b']);
   });
 });
+
+describe('an id that another Service had before', () => {
+  const remove = (fabric: Fabric) => fabric.dataplane.apply([{ op: 'remove-service', id: 0 }]);
+
+  it('S30: flows that a Service left to live do not end with the next one of its id', () => {
+    const fabric = connected('keep');
+    remove(fabric);
+    put(fabric, 'reset', [IPS.c]);
+    remove(fabric);
+    expect(resets(fabric.settle())).toEqual([]);
+    expect(flows(fabric)).toMatchObject([{ state: 'established', drain: null }]);
+  });
+
+  it('S30: flows that a Service left to drain end, whatever becomes of the next one of its id', () => {
+    const fabric = connected('drain', { drain: 30_000 });
+    remove(fabric);
+    put(fabric, 'reset', [IPS.c]);
+    put(fabric, 'reset', [IPS.other]);
+    expect(resets(fabric.wait(30_000)).map(({ to }) => to)).toEqual(['a', 'b']);
+  });
+});

@@ -1,7 +1,7 @@
 /** Datagrams in fragments, to a service and back: a asks, b serves. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { HostConfig, Op } from '../../src/dataplane/config.ts';
+import type { Address, HostConfig, Op } from '../../src/dataplane/config.ts';
 import { dump } from '../../src/dataplane/dump.ts';
 import type { FlowRow } from '../../src/dataplane/messages.ts';
 import { Counter } from '../../src/telemetry/counters.ts';
@@ -223,6 +223,42 @@ describe('a datagram in fragments', () => {
     const got = join(back.map(({ frame }) => frame));
     expect(read(got)).toMatchObject({ from: VIP, to: IPS.a, sport: 80, dport: 4000, ttl: 63 });
     expect(checksumsAreRight(got)).toBe(true);
+  });
+
+  it('N36, S17: to a node port, as the host’s kernel delivers it: by the gateway’s address', () => {
+    const dns = (id: number, vip: Address, backend: Address): Op => ({
+      op: 'service',
+      service: service({
+        id,
+        name: `default/dns-${id}`,
+        vip,
+        frontends: [{ kind: 'clusterIP', address: vip, port: 80 }],
+        nodePort: 30_080,
+        protocol: 17,
+        backends: [{ address: backend, port: 8080 }],
+      }),
+    });
+    fabric = dual(
+      { op: 'port', port: dualPort('c', { isHost: true }) },
+      dns(0, address4(VIP), address4(IPS.b)),
+      dns(1, address6(VIP6), address6(IPS6.b)),
+    );
+    fabric.wait(4000); // announcements (A15)
+    const rest = { sport: 4000, dport: 30_080, payload: bytes(2000) };
+    const four = cut(udp({ from: '198.51.100.9', to: IPS.gateway, ...rest }), 1400, 7);
+    const there = sendAll(
+      'c',
+      four.map((packet) => toGateway(packet, MACS.c)),
+    );
+    expect(there.map(({ to }) => to)).toEqual(['b', 'b']);
+    expect(read(join(there.map(({ frame }) => frame)))).toMatchObject({ to: IPS.b, dport: 8080 });
+    const six = cut6(udp6({ from: '2001:db8:9::9', to: IPS6.gateway, ...rest }), 1392, 7);
+    const there6 = sendAll(
+      'c',
+      six.map((packet) => ethernet({ src: MACS.c, dst: MACS.gateway, type: 0x86dd }, packet)),
+    );
+    expect(there6.map(({ to }) => to)).toEqual(['b', 'b']);
+    expect(join6(there6.map(({ frame }) => frame))).toMatchObject({ dport: 8080 });
   });
 
   it('N36: IPv6', () => {
