@@ -164,7 +164,8 @@ export class ServiceCompiler {
         (gathered.isUsable ? ServiceFlag.USABLE : 0) |
         (family === 6 ? ServiceFlag.IPV6 : 0) |
         (ALGORITHMS.indexOf(algorithm) << ServiceFlag.ALGORITHM_SHIFT) |
-        (ON_ENDPOINT_REMOVED.indexOf(onEndpointRemoved) << ServiceFlag.ON_REMOVED_SHIFT),
+        (ON_ENDPOINT_REMOVED.indexOf(onEndpointRemoved) << ServiceFlag.ON_REMOVED_SHIFT) |
+        (spec.affinityMode === 'absolute' ? ServiceFlag.AFFINITY_ABSOLUTE : 0),
       affinity: spec.affinity * 1000,
       drain: onEndpointRemoved === 'drain' ? drain : 0,
       frontends: frontends.length,

@@ -2,6 +2,7 @@
 
 import type { InterfaceAddress, TapOptions, UnderlayOptions } from '../card/native.ts';
 import type {
+  AffinityMode,
   Algorithm,
   FlowTimeouts,
   FrontendConfig,
@@ -210,6 +211,8 @@ export interface ServiceSpec {
   readonly algorithm?: Algorithm;
   readonly onEndpointRemoved?: OnEndpointRemoved;
   readonly drain?: number;
+  /** By annotation (M12); absent: sliding. */
+  readonly affinityMode?: AffinityMode;
 }
 
 /** Whose traffic an endpoint is meant for (S11). */

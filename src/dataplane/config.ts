@@ -92,6 +92,9 @@ export interface PeerConfig {
 /** How a service port chooses the endpoint of a new flow. */
 export type Algorithm = 'roundRobin' | 'random' | 'maglev' | 'leastConn';
 
+/** When a client's affinity ends: so long after its last new flow, or after the first choice (S27). */
+export type AffinityMode = 'sliding' | 'absolute';
+
 /** What happens to the established flows of an endpoint that left (S30). */
 export type OnEndpointRemoved = 'keep' | 'drain' | 'reset';
 
@@ -123,6 +126,8 @@ export interface ServiceConfig {
   readonly protocol: number;
   /** ms; 0 = no affinity. */
   readonly affinity: number;
+  /** Absent: sliding. */
+  readonly affinityMode?: AffinityMode;
   /** The cluster set (S12), ordered by (address, port). */
   readonly backends: readonly BackendConfig[];
   /** The local set (S13), likewise; absent: not computed. */
@@ -196,7 +201,7 @@ export interface HostConfig {
   readonly timeouts?: FlowTimeouts;
   /** No window check (N13). Absent: false. */
   readonly tcpLiberal?: boolean;
-  /** TCP flows are picked up without their SYN (N16). Absent: true. */
+  /** Taken and without effect: no flow is picked up in its middle (N16). */
   readonly tcpLoose?: boolean;
   /** First and last source port of translated flows (N26). Absent: 61000–65535. */
   readonly natPorts?: readonly [number, number];

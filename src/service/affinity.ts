@@ -13,10 +13,10 @@ const MAX_TIMEOUT_MS = 86_400_000;
 /**
  * ClientIP session affinity: (client, service port) → endpoint (S26–S28), whichever frontend was used.
  *
- *   row   key · backend (address 0–3, port) · index: where in its set it was · stamp (ms of the last new flow) · hits
+ *   row   key · backend (address 0–3, port) · index: where in its set it was · stamp (ms of the last refresh) · hits
  *
- * A row is refreshed by each new flow, never by packets. Limits: `capacity` rows; the least recently used goes
- * first, so new clients are never refused.
+ * A row is refreshed by each new flow, unless its service says `absolute`; never by packets. Limits: `capacity` rows;
+ * the one with the oldest stamp goes first, so new clients are never refused.
  */
 export class Affinities {
   private readonly hasher: Hasher;
@@ -68,6 +68,25 @@ export class Affinities {
         return row;
       }
     }
+  }
+
+  /** The row of the client who sends a packet of `tuple`, or −1. */
+  of(tuple: Int32Array, service: number): number {
+    const high = Word.SOURCE_HIGH;
+    return this.find(
+      tuple[Word.SCOPE]! >>> 8,
+      service,
+      tuple[high]!,
+      tuple[high + 1]!,
+      tuple[high + 2]!,
+      tuple[Word.SOURCE]!,
+    );
+  }
+
+  /** A new flow went where the client's row says, which ends as if it had not. */
+  repeat(tuple: Int32Array, service: number): void {
+    const row = this.of(tuple, service);
+    if (row >= 0) this.hits[row]!++;
   }
 
   /**

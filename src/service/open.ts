@@ -125,7 +125,10 @@ export class Opener {
     flows.why[row] = packWhy(index, services.size(service, set));
     if (!this.hasAffinity) chooser.opened(service, set, index);
     chooser.began(row);
-    if (services.affinity[service] !== 0) affinities.remember(tuple, service, words, endpoint, index, now);
+    if (services.affinity[service] === 0) return row;
+    const isFollowed = (this.how & How.AFFINITY) !== 0;
+    if (isFollowed && services.isAffinityAbsolute(service)) affinities.repeat(tuple, service);
+    else affinities.remember(tuple, service, words, endpoint, index, now);
     return row;
   }
 

@@ -13,7 +13,13 @@
  * Each list of endpoints is ordered by address and port. nodePort 0 is none. All addresses are of one family.
  * A batch crosses between the threads in shared memory; nothing of it becomes an object on the other side.
  */
-import type { Algorithm, BackendConfig, OnEndpointRemoved, ServiceConfig } from '../dataplane/config.ts';
+import type {
+  AffinityMode,
+  Algorithm,
+  BackendConfig,
+  OnEndpointRemoved,
+  ServiceConfig,
+} from '../dataplane/config.ts';
 import { int32 } from '../table/memory.ts';
 
 export const ADDRESS_WORDS = 4;
@@ -57,6 +63,8 @@ export const enum ServiceFlag {
   ALGORITHM_SHIFT = 4,
   /** Two bits: index into ON_ENDPOINT_REMOVED. */
   ON_REMOVED_SHIFT = 6,
+  /** Affinity ends by its first choice, not by the last new flow. */
+  AFFINITY_ABSOLUTE = 1 << 8,
 }
 
 export const enum FrontendKind {
@@ -68,6 +76,7 @@ export const enum FrontendKind {
 /** Words by their numbers in the flags. */
 export const ALGORITHMS: readonly Algorithm[] = ['roundRobin', 'random', 'maglev', 'leastConn'];
 export const ON_ENDPOINT_REMOVED: readonly OnEndpointRemoved[] = ['keep', 'drain', 'reset'];
+export const AFFINITY_MODES: readonly AffinityMode[] = ['sliding', 'absolute'];
 
 export const NOT_COMPUTED = -1;
 export const ANY_SOURCE = -1;
@@ -237,7 +246,8 @@ export class RecordWriter {
         ((config.usable ?? sets.length > 0) ? ServiceFlag.USABLE : 0) |
         (isV4 ? 0 : ServiceFlag.IPV6) |
         (ALGORITHMS.indexOf(config.algorithm ?? 'roundRobin') << ServiceFlag.ALGORITHM_SHIFT) |
-        (ON_ENDPOINT_REMOVED.indexOf(config.onEndpointRemoved ?? 'keep') << ServiceFlag.ON_REMOVED_SHIFT),
+        (ON_ENDPOINT_REMOVED.indexOf(config.onEndpointRemoved ?? 'keep') << ServiceFlag.ON_REMOVED_SHIFT) |
+        (config.affinityMode === 'absolute' ? ServiceFlag.AFFINITY_ABSOLUTE : 0),
       affinity: config.affinity,
       drain: config.drain ?? 0,
       frontends: frontends.length,

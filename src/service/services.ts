@@ -144,6 +144,11 @@ export class Services {
     return (this.flags[id]! & ServiceFlag.IPV6) !== 0;
   }
 
+  /** S27: its clients' affinities end by their first choice. */
+  isAffinityAbsolute(id: number): boolean {
+    return (this.flags[id]! & ServiceFlag.AFFINITY_ABSOLUTE) !== 0;
+  }
+
   /** Endpoints of a set. */
   size(id: number, set: EndpointSet): number {
     return set === EndpointSet.CLUSTER ? this.cluster[id]! : Math.max(0, this.local[id]!);

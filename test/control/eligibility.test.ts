@@ -327,4 +327,13 @@ describe('what Twill adds', () => {
     const drained = noted({ 'twill/drain': '1500ms' });
     expect(compile([drained], { ...HERE, proxy })[0]!.drain).toBe(1500);
   });
+
+  it.each([
+    ['absolute', 'absolute'],
+    ['sliding', undefined],
+    ['fixed', undefined],
+  ])('M12: affinity mode %s is %s', (mode, compiled) => {
+    const [port] = compile([noted({ 'twill/affinity-mode': mode })]);
+    expect(port!.affinityMode).toBe(compiled);
+  });
 });

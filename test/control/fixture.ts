@@ -136,6 +136,7 @@ function serviceAt(records: Int32Array, at: number): ServiceConfig {
     ...((field(Field.PORT) & 0xffff) !== 0 && { nodePort: field(Field.PORT) & 0xffff }),
     protocol: field(Field.PORT) >>> 16,
     affinity: field(Field.AFFINITY),
+    ...((flags & ServiceFlag.AFFINITY_ABSOLUTE) !== 0 && { affinityMode: 'absolute' as const }),
     backends,
     ...(field(Field.LOCAL) !== NOT_COMPUTED && { local }),
     ...(field(Field.RANGES) !== ANY_SOURCE && { ranges }),

@@ -1,10 +1,12 @@
 import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { attachedFile } from '../../src/control/problem.ts';
+import type { Dataplane } from '../../src/daemon/dataplane-proxy.ts';
 import { HostSide } from '../../src/daemon/host-side.ts';
 import { Manager, Rejected } from '../../src/daemon/manager.ts';
+import { servicesIn } from '../control/fixture.ts';
 import {
   errno,
   FakeDataplane,
@@ -63,6 +65,41 @@ describe('a transaction', () => {
     const { changes } = await manager.apply([base]);
     expect(changes.every((change) => change.action === 'unchanged')).toBe(true);
     expect([kernel.diary.length, dataplane.ops.length]).toEqual([diary, ops]);
+  });
+
+  const shop = `apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: default}
+spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}
+`;
+  const slice = (name: string, address: string) => `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: ${name}, namespace: default, labels: {kubernetes.io/service-name: shop}}
+addressType: IPv4
+ports: [{name: "", port: 8080}]
+endpoints: [{addresses: [${address}]}]
+`;
+
+  it('S1: a start hands over every Service with all of its endpoints at once, in whatever files they are', async () => {
+    const apply = vi.spyOn(dataplane as Dataplane, 'apply');
+    await manager.load([
+      source('1.yaml', slice('a', '10.77.0.11')),
+      source('2.yaml', shop),
+      base,
+      source('3.yaml', slice('b', '10.77.0.12')),
+    ]);
+    expect(apply).toHaveBeenCalledOnce();
+    const [service, ...others] = servicesIn(apply.mock.calls[0]![2]!);
+    expect(service!.backends).toHaveLength(2);
+    expect(others).toEqual([]);
+  });
+
+  it('S1: a start that cannot read all EndpointSlices programs nothing', async () => {
+    const apply = vi.spyOn(dataplane as Dataplane, 'apply');
+    const broken = source('3.yaml', slice('b', '10.77.0.12').replace('IPv4', 'IPX'));
+    await rejection(manager.load([base, source('1.yaml', shop, slice('a', '10.77.0.11')), broken]));
+    expect(apply).not.toHaveBeenCalled();
+    expect(kernel.diary).toEqual([]);
   });
 
   it('M4: stops after the diff in a dry run', async () => {

@@ -92,6 +92,36 @@ describe('ClientIP affinity', () => {
     }
   });
 
+  it('S27: absolute, it ends with the timeout of its first choice, however often it is followed', () => {
+    const fabric = start(sticky({ affinity: 5000, affinityMode: 'absolute' }));
+    const first = open(fabric);
+    fabric.advance(4000);
+    expect(open(fabric)).toBe(first);
+    expect(affinities(fabric)).toMatchObject([{ hits: 2, expires: 1 }]);
+    fabric.advance(999);
+    expect(open(fabric)).toBe(first);
+    fabric.advance(1);
+    expect(affinities(fabric)).toEqual([]);
+    const second = open(fabric);
+    expect(second).toBe(other(first));
+    fabric.advance(4999);
+    expect(open(fabric)).toBe(second);
+  });
+
+  it('S27: absolute, it begins anew where its endpoint left', () => {
+    const fabric = start(sticky({ affinity: 5000, affinityMode: 'absolute' }));
+    const first = open(fabric);
+    const rest = backends(first === 'b' ? IPS.c : IPS.b);
+    fabric.advance(3000);
+    apply(fabric, sticky({ affinity: 5000, affinityMode: 'absolute', backends: rest }));
+    expect(open(fabric)).toBe(other(first));
+    apply(fabric, sticky({ affinity: 5000, affinityMode: 'absolute' }));
+    fabric.advance(4999);
+    expect(open(fabric)).toBe(other(first));
+    fabric.advance(1);
+    expect(affinities(fabric)).toEqual([]);
+  });
+
   it('S27: packets of a flow do not refresh it', () => {
     const fabric = start(
       sticky({ affinity: 5000 }),

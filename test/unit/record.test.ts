@@ -26,6 +26,7 @@ const whole: ServiceConfig = {
   ],
   nodePort: 32_767,
   affinity: 86_400_000,
+  affinityMode: 'absolute',
   backends: [
     { address: address4('10.77.0.1'), port: 65_535, weight: 65_535 },
     { address: address4('10.77.0.2'), port: 1, weight: 0 },

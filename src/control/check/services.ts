@@ -70,7 +70,7 @@ function annotationFault(key: string, value: string): string | null {
     return `is not known, and ignored; ${near ? `did you mean ${near}?` : `known are ${known.join(', ')}`}`;
   }
   const read = SERVICE_ANNOTATIONS[key as keyof typeof SERVICE_ANNOTATIONS].safeParse(value);
-  return read.success ? null : `${read.error.issues[0]!.message}; until then the Host's default is used`;
+  return read.success ? null : `${read.error.issues[0]!.message}; until then the default is used`;
 }
 
 function hasAbsurdClusterIP({ document }: ResourceOf<'Service'>): boolean {

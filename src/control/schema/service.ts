@@ -1,6 +1,6 @@
 /** v1 Service, verbatim: the fields Twill uses, whatever else is there. */
 import { z } from 'zod';
-import { ALGORITHMS, ON_ENDPOINT_REMOVED } from '../../service/record.ts';
+import { AFFINITY_MODES, ALGORITHMS, ON_ENDPOINT_REMOVED } from '../../service/record.ts';
 import {
   AddressError,
   type Cidr,
@@ -24,6 +24,7 @@ export const SERVICE_ANNOTATIONS = {
   'twill/algorithm': choice(...ALGORITHMS),
   'twill/on-endpoint-removed': choice(...ON_ENDPOINT_REMOVED),
   'twill/drain': duration(1, 86_400, false),
+  'twill/affinity-mode': choice(...AFFINITY_MODES),
 } as const;
 
 const trafficPolicy = () => choice('Cluster', 'Local').default('Cluster');
@@ -96,6 +97,7 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
     algorithm: said('twill/algorithm', SERVICE_ANNOTATIONS['twill/algorithm']),
     onEndpointRemoved: said('twill/on-endpoint-removed', SERVICE_ANNOTATIONS['twill/on-endpoint-removed']),
     drain: drain === undefined ? undefined : Math.round(drain * 1000),
+    affinityMode: said('twill/affinity-mode', SERVICE_ANNOTATIONS['twill/affinity-mode']),
   });
 }
 

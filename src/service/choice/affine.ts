@@ -1,4 +1,3 @@
-import { Word } from '../../conntrack/tuple.ts';
 import type { Affinities } from '../affinity.ts';
 import { BACKEND_WORDS } from '../record.ts';
 import type { EndpointSet, Services } from '../services.ts';
@@ -19,15 +18,7 @@ export function affineEndpoint(
 ): number {
   const timeout = services.affinity[service]!;
   if (timeout === 0) return -1;
-  const high = Word.SOURCE_HIGH;
-  const row = affinities.find(
-    tuple[Word.SCOPE]! >>> 8,
-    service,
-    tuple[high]!,
-    tuple[high + 1]!,
-    tuple[high + 2]!,
-    tuple[Word.SOURCE]!,
-  );
+  const row = affinities.of(tuple, service);
   if (row < 0 || ((now - affinities.stamp[row]!) | 0) >= timeout) return -1;
   const index = indexOf(services, service, set, affinities, row);
   if (index < 0) return -1;
