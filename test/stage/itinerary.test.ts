@@ -47,6 +47,7 @@ describe('the order', () => {
         ethernet({ src: MACS.a, dst: MACS.gateway }, udp({ from: IPS.a, to: address, sport: 1, dport })),
       );
     expect(readIpv4(to('198.51.100.1', 80)[0]!.frame).icmp).toBe('3/0');
+    fabric.wait(1100); // one error a second to one address (N10)
     expect(readIpv4(to(VIP, 81)[0]!.frame).icmp).toBe('3/3');
   });
 

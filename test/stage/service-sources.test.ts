@@ -371,7 +371,15 @@ describe('mappings', () => {
     const fabric = fabricWith(shop());
     const ports = [NODE, EXTERNAL].map((to) => seen(open(fabric, 'outside', to, { sport: 5000 })).sport);
     expect(new Set(ports).size).toBe(2);
-    const uninvited = tcp({ from: IPS.a, to: IPS.c, sport: 8080, dport: ports[0]!, flags: 'SA', seq: 7, ack: 1001 });
+    const uninvited = tcp({
+      from: IPS.a,
+      to: IPS.c,
+      sport: 8080,
+      dport: ports[0]!,
+      flags: 'SA',
+      seq: 7,
+      ack: 1001,
+    });
     const [sent] = fabric.from('a', ethernet({ src: MACS.a, dst: MACS.c }, uninvited));
     expect(readIpv4(sent!.frame)).toMatchObject({ from: IPS.a, to: IPS.c, dport: ports[0] });
   });
