@@ -109,11 +109,16 @@ export class Router {
       this.echo(slot, ip, l4);
       return false;
     }
-    if (view.getUint8(ip + Ipv4.TTL) <= 1 && !this.networks.isGateway4(packets.network[slot]!, destination)) {
-      this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
-      packets.drop(slot, Drop.TTL_EXPIRED);
+    return !this.isExpired(slot, ip, destination, now);
+  }
+
+  /** Is it to go further and may not (N7)? Then its sender is told, and it is dropped. */
+  private isExpired(slot: number, ip: number, destination: number, now: number): boolean {
+    const { packets, networks } = this;
+    if (packets.view.getUint8(ip + Ipv4.TTL) > 1 || networks.isGateway4(packets.network[slot]!, destination))
       return false;
-    }
+    this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
+    packets.drop(slot, Drop.TTL_EXPIRED);
     return true;
   }
 
@@ -124,6 +129,8 @@ export class Router {
     const ip = packets.l3[slot]!;
     const network = packets.network[slot]!;
     const destination = view.getInt32(ip + Ipv4.DESTINATION);
+    // What was the gateway's own when it was accepted has another destination if it was translated.
+    if (this.isExpired(slot, ip, destination, now)) return false;
     if (destination === this.lastAddress && network === this.lastNetwork) {
       this.sendTo(slot, this.lastRow);
       return true;

@@ -72,11 +72,15 @@ export class Router6 {
       this.echo(slot, ip, l4);
       return false;
     }
-    if (view.getUint8(ip + Ipv6.HOP_LIMIT) <= 1 && !isForGateway) {
-      this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
-      packets.drop(slot, Drop.TTL_EXPIRED);
-      return false;
-    }
+    return isForGateway || !this.isExpired(slot, ip, now);
+  }
+
+  /** May it go no further (N7)? Then its sender is told, and it is dropped. */
+  private isExpired(slot: number, ip: number, now: number): boolean {
+    const { packets } = this;
+    if (packets.view.getUint8(ip + Ipv6.HOP_LIMIT) > 1) return false;
+    this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
+    packets.drop(slot, Drop.TTL_EXPIRED);
     return true;
   }
 
@@ -92,11 +96,14 @@ export class Router6 {
     const w2 = view.getInt32(to + 8);
     const w3 = view.getInt32(to + 12);
     const isLast = w3 === last[3] && w2 === last[2] && w1 === last[1] && w0 === last[0];
+    const isForGateway = networks.isGateway6(network, w0, w1, w2, w3);
+    // What was the gateway's own when it was accepted has another destination if it was translated.
+    if (!isForGateway && this.isExpired(slot, ip, now)) return false;
     if (isLast && network === this.lastNetwork && !isLinkLocal(view.getInt32(ip + Ipv6.SOURCE))) {
       this.sendTo(slot, this.lastRow);
       return true;
     }
-    if (networks.isGateway6(network, w0, w1, w2, w3)) {
+    if (isForGateway) {
       const isConnection = packets.protocol[slot] === Protocol.TCP && packets.l4[slot] !== 0;
       if (isConnection) this.originator.tcpReset(slot);
       else this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.PORT, 0, now);

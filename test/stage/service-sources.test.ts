@@ -202,6 +202,43 @@ describe('answers', () => {
     expect(fabric.drops()).toEqual({ TTL_EXPIRED: 1 });
   });
 
+  it.each([0, 1])(
+    'N7: TTL %i to the gateway’s own address goes no further when that is a service’s',
+    (ttl) => {
+      const fabric = fabricWith(shop({ protocol: 17 }));
+      const fields = { from: IPS.a, to: IPS.gateway, sport: 4000, dport: NODE_PORT, ttl };
+      const [error, ...more] = fabric.from('a', ethernet({ src: MACS.a, dst: MACS.gateway }, udp(fields)));
+      expect([error!.to, readIpv4(error!.frame).icmp, more]).toEqual(['a', '11/0', []]);
+      const asked = readIpv4(Uint8Array.from([...new Uint8Array(14), ...error!.frame.subarray(42)]));
+      expect(asked).toMatchObject({ from: IPS.a, to: IPS.gateway, dport: NODE_PORT, ttl });
+      expect(fabric.drops()).toEqual({ TTL_EXPIRED: 1 });
+    },
+  );
+
+  it('N7, N31: so it is with a hairpin’s answer, and in IPv6', () => {
+    const fabric = fabricWith(
+      shop({ protocol: 17, backends: endpoints(IPS.a) }),
+      shop({
+        id: 6,
+        name: 'default/six',
+        protocol: 17,
+        vip: address6('fd00:96::10'),
+        frontends: [{ kind: 'clusterIP', address: address6('fd00:96::10'), port: 80 }],
+        backends: [{ address: address6(IPS6.b), port: 8080 }],
+      }),
+    );
+    const ask = (packet: number[], type = 0x800) =>
+      fabric.from('a', ethernet({ src: MACS.a, dst: MACS.gateway, type }, packet));
+    const there = readIpv4(ask(udp({ from: IPS.a, to: VIP, sport: 4000, dport: 80 }))[0]!.frame);
+    const back = udp({ from: IPS.a, to: IPS.gateway, sport: 8080, dport: there.sport, ttl: 1 });
+    expect(ask(back).map(({ frame }) => readIpv4(frame).icmp)).toEqual(['11/0']);
+    const six = udp6({ from: IPS6.a, to: IPS6.gateway, sport: 4000, dport: NODE_PORT });
+    six[7] = 1;
+    const [error, ...more] = ask(six, 0x86dd);
+    expect([error!.to, error!.frame[54], error!.frame[55], more]).toEqual(['a', 3, 0, []]);
+    expect(fabric.drops()).toEqual({ TTL_EXPIRED: 2 });
+  });
+
   it('S23: an answer through the host port finds its way back to the pod and to the host', () => {
     const fabric = fabricWith(shop({ backends: endpoints(AWAY) }));
     for (const [sender, to] of [
