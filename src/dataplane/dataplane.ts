@@ -124,7 +124,10 @@ export class Dataplane {
       case 'host':
         this.host = op.host;
         this.pipeline.hostRules.set(op.host);
-        if (op.host.maxFlows !== this.pipeline.flows.limit) this.pipeline.flows.resize(op.host.maxFlows);
+        if (op.host.maxFlows !== this.pipeline.flows.limit) {
+          this.pipeline.flows.resize(op.host.maxFlows);
+          this.pipeline.ending.moved();
+        }
         this.pipeline.flows.setTimeouts(op.host.timeouts);
         this.pipeline.tracker.isLiberal = op.host.tcpLiberal ?? false;
         this.pipeline.fragments.setLimits(op.host.fragments);

@@ -64,6 +64,11 @@ export class Ending {
     return this.cursor >= 0;
   }
 
+  /** The flows have other rows now: a pass under way begins again. */
+  moved(): void {
+    if (this.isBehind) this.cursor = 0;
+  }
+
   /** Ends flows that are due, some each turn. */
   maintain(now: number): void {
     if (this.cursor < 0) {

@@ -187,6 +187,40 @@ describe('onEndpointRemoved: reset', () => {
     }
     expect(ended).toBe(600);
   });
+
+  it('S30, N23: a table that changes its size meanwhile hides no connection from its end', () => {
+    const fabric = new Fabric();
+    put(fabric, 'reset', [IPS.b]);
+    put(fabric, 'keep', [IPS.b], { id: 1, name: 'default/other', vip: address4('10.96.0.11') });
+    const asks = (sport: number, flags: string, seq: number, ack: number, to = VIP) =>
+      fabric.from(
+        'a',
+        ethernet(
+          { src: MACS.a, dst: MACS.gateway },
+          tcp({ from: IPS.a, to, sport, dport: 80, flags, seq, ack }),
+        ),
+      );
+    const open = (sport: number, to: string) => {
+      asks(sport, 'S', 1000, 0, to);
+      fromEndpoint(fabric, 'SA', 5000, 1001, 0, sport);
+      asks(sport, 'A', 1001, 5001, to);
+    };
+    for (let i = 0; i < 300; i++) open(5000 + i, VIP);
+    // The lowest rows go, and younger flows take them: rows are in no order of age.
+    for (let i = 0; i < 100; i++) asks(5000 + i, 'R', 1001, 0);
+    fabric.wait(30_000);
+    for (let i = 0; i < 100; i++) open(6000 + i, '10.96.0.11');
+    put(fabric, 'reset', [IPS.c]);
+    fabric.dataplane.turn();
+    fabric.dataplane.apply([
+      { op: 'host', host: { underlayAddresses: [], vxlanPorts: [4789], maxFlows: 2048 } },
+    ]);
+    for (let turn = 0; turn < 6; turn++) fabric.dataplane.turn();
+    const living = flows(fabric).filter(({ state }) => state === 'established');
+    expect([...new Set(living.map(({ service }) => service))]).toEqual(['default/other']);
+    expect(living).toHaveLength(100);
+    expect(fabric.take()).toHaveLength(400);
+  });
 });
 
 describe('onEndpointRemoved: drain', () => {
