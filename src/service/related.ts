@@ -1,5 +1,6 @@
 import type { Flows } from '../conntrack/flows.ts';
 import {
+  isTuple4,
   LINE_WORDS,
   ORIGINAL,
   REPLY,
@@ -162,7 +163,7 @@ export class Related {
     }
     tuple[Word.SOURCE] = view.getInt32(ip + (isV4 ? Ipv4.SOURCE : Ipv6.SOURCE + 12));
     tuple[Word.DESTINATION] = view.getInt32(ip + (isV4 ? Ipv4.DESTINATION : Ipv6.DESTINATION + 12));
-    return true;
+    return isV4 === isTuple4(tuple, 0); // ::ffff:a.b.c.d is no address of a packet, and in a tuple another family's
   }
 
   private isSumRight(slot: number): boolean {

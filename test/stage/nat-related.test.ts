@@ -288,6 +288,15 @@ describe('errors that are nobody’s', () => {
     expect(fabric.drops()).toEqual({ UNRELATED_ERROR: 1 });
   });
 
+  it('N45: what IPv6 quotes by IPv4-mapped addresses is no flow of IPv4', () => {
+    const fabric = shop(17);
+    fabric.from('a', toGateway(MACS.a, udp({ from: IPS.a, to: VIP, sport: 4000, dport: 80 })));
+    const quoted = udp6({ from: '::ffff:a4d:b', to: '::ffff:a4d:c', sport: 4000, dport: 8080 });
+    const error = icmp6(IPS6.b, IPS6.a, [1, 4, 0, 0, 0, 0, 0, 0, ...quoted]);
+    const [sent] = fabric.from('b', ethernet({ src: MACS.b, dst: MACS.a, type: 0x86dd }, error));
+    expect(toHex(readIpv6(sent!.frame).packet)).toBe(toHex(Uint8Array.from(error)));
+  });
+
   it('N49: a wrong checksum, and an error about an error, are dropped', () => {
     const fabric = shop(17);
     const [sent] = fabric.from('a', toGateway(MACS.a, udp({ from: IPS.a, to: VIP, sport: 7, dport: 80 })));
