@@ -117,7 +117,11 @@ export class Tracker {
     } else {
       const ahead = (this.seq - windows[peer + Window.ACKED]!) | 0;
       const room = (windows[at + Window.LIMIT]! - this.seq) | 0;
-      if ((ahead < 0 || room < 0) && !this.isLiberal) return OUT_OF_WINDOW;
+      if ((ahead < 0 || room < 0) && !this.isLiberal) {
+        // An endpoint that still knows an older connection of these ports answers the SYN with where that one stands;
+        // without the client's reset it would do so for ever (RFC 9293 §3.5.1).
+        return state === TcpState.SYN_SENT ? IGNORE : OUT_OF_WINDOW;
+      }
       if (ahead !== 0 && state !== TcpState.CLOSE) return IGNORE;
     }
     flows.refresh(row, TcpState.CLOSE, now);

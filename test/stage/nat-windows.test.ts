@@ -318,6 +318,16 @@ describe('connections that begin oddly', () => {
     expect(fabric.drops()).toEqual({});
   });
 
+  it('N18: an endpoint that still knows an older connection of these ports is reset, and the SYN gets through', () => {
+    client({ flags: 'S', seq: 1000 });
+    expect(server({ seq: 5_000, ack: 900_000 })).toHaveLength(1);
+    expect(client({ flags: 'R', seq: 900_000 })).toHaveLength(1);
+    expect(client({ flags: 'S', seq: 1000 })).toHaveLength(1);
+    expect(server({ flags: 'SA', seq: 7000, ack: 1001 })).toHaveLength(1);
+    expect(row().state).toBe('syn-recv');
+    expect(fabric.drops()).toEqual({});
+  });
+
   it('N18: a server that still knows the connection answers such a SYN with where it stands, and the client resets', () => {
     const { c, s } = establish();
     client({ flags: 'S', seq: 900_000 });
