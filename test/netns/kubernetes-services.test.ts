@@ -35,11 +35,9 @@ describe.skipIf(SKIP)('Kubernetes: services', () => {
   it('S12, S20: Granular Checks, Services: pods and nodes reach every endpoint, and pods keep their address', async () => {
     await cluster.apply(service('web', VIP), endpoints('web', ['a1', 'a2', 'b1', 'b2']));
     for (const protocol of ['http', 'udp'] as const) {
-      const clients = ['a1', 'b2', 'alpha', 'beta'];
-      const found = await Promise.all(
-        clients.map((from) => cluster.who(from, protocol, VIP, 80, { count: 8 })),
-      );
-      expect(found).toEqual(clients.map(() => all));
+      // One after the other: two clients of one node that take turns would each meet every other endpoint only.
+      for (const from of ['a1', 'b2', 'alpha', 'beta'])
+        expect(await cluster.who(from, protocol, VIP, 80, { count: 8 })).toEqual(all);
     }
     await cluster.apply(endpoints('web', ['a1', 'b1']));
     for (const [from, address] of [
