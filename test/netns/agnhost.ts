@@ -2,7 +2,7 @@
  * What Kubernetes' e2e tests run in pods, as its own process: a server that tells its name, and clients.
  *
  *   agnhost.js serve NAME PORT…                   HTTP and UDP on each port
- *   agnhost.js ask http|udp ADDRESS PORT COUNT WHAT [LOCAL]   WHAT: hostname, clientip; LOCAL: own address
+ *   agnhost.js ask http|udp ADDRESS PORT COUNT WHAT [LOCAL]   WHAT: hostname, clientip; LOCAL: own address or :PORT
  *   agnhost.js post http|udp ADDRESS PORT BYTES   a body, which comes back as its hash; a datagram, as it is
  *   agnhost.js follow ADDRESS PORT SOURCEPORT MS  UDP every 20 ms from one port; who answered, by time
  *   agnhost.js stream ADDRESS PORT MS             numbered UDP datagrams, one a millisecond, each answered by its bytes
@@ -75,16 +75,16 @@ async function serve(name: string, ports: readonly number[]): Promise<void> {
 const get = (address: string, port: number, path: string, body?: Buffer, local = ''): Promise<string> =>
   new Promise((resolve, reject) => {
     const options = { host: address, port, path: `/${path}`, method: body ? 'POST' : 'GET' };
-    const asked = request(
-      { ...options, agent: false, ...(local && { localAddress: local }), timeout: PATIENCE },
-      (reply) => {
-        let text = '';
-        reply.on('data', (chunk: Buffer) => {
-          text += chunk.toString();
-        });
-        reply.on('end', () => resolve(text));
-      },
-    );
+    const own = local.startsWith(':')
+      ? { localPort: Number(local.slice(1)) }
+      : local && { localAddress: local };
+    const asked = request({ ...options, agent: false, ...own, timeout: PATIENCE }, (reply) => {
+      let text = '';
+      reply.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      reply.on('end', () => resolve(text));
+    });
     asked.on('timeout', () => asked.destroy(Object.assign(new Error(), { code: 'timeout' })));
     asked.on('error', reject);
     asked.end(body);

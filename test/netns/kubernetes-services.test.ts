@@ -59,6 +59,21 @@ describe.skipIf(SKIP)('Kubernetes: services', () => {
     expect(await cluster.who('b2', 'udp', VIP, 80)).toEqual(['a1', 'b1']);
   });
 
+  it('N15, N18: a port used again through another VIP gets through, though the endpoint remembers the first connection', async () => {
+    const other = '10.96.1.9';
+    await cluster.apply(service('other', other), endpoints('other', ['b1']));
+    await cluster.apply(service('same', '10.96.1.8'), endpoints('same', ['b1']));
+    const ports = [40_001, 40_002, 40_003, 40_004, 40_005, 40_006, 40_007, 40_008];
+    const ask = (vip: string) =>
+      Promise.all(ports.map((port) => cluster.who('a1', 'http', vip, 80, { count: 1, local: `:${port}` })));
+    expect(await ask(other)).toEqual(ports.map(() => ['b1']));
+    expect(await ask('10.96.1.8')).toEqual(ports.map(() => ['b1']));
+    for (const name of ['other', 'same']) {
+      await cluster.delete('services', name);
+      await cluster.delete('endpointslices', `${name}-1`);
+    }
+  });
+
   it('S5, S8: basic and multiport endpoints: membership follows pods and ports', async () => {
     const vip = '10.96.1.3';
     const ports = [servicePort('one', 'TCP', 80), servicePort('two', 'TCP', 81)];
