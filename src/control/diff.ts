@@ -1,7 +1,7 @@
 /** What takes one generation to the next, and what a person is told about it. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Op } from '../dataplane/config.ts';
-import { PlainResource } from './plain.ts';
+import { PlainResource } from './plain-resource.ts';
 import type { Action, Generation, Plan, PortPlan, Resource } from './types.ts';
 
 /**

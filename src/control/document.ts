@@ -3,7 +3,7 @@ import type { CST, Document, Node } from 'yaml';
 import { Composer, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, Parser } from 'yaml';
 import { MOST_LEVELS } from './json.ts';
 import { readJson } from './json-document.ts';
-import type { PlainResource } from './plain.ts';
+import type { PlainResource } from './plain-resource.ts';
 import type { Origin, Problem, Source } from './types.ts';
 
 /** Keys and indices from the root of a document. */

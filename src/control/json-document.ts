@@ -1,7 +1,9 @@
 /** JSON texts → documents: values when they are asked for, positions when there is something to say. */
 import type { Path, RawDocument } from './document.ts';
 import { END, JsonCursor, Keys } from './json.ts';
-import { PLAIN_KEYS, PlainReader, type PlainResource } from './plain.ts';
+import { PlainReader } from './plain.ts';
+import { PLAIN_KEYS } from './plain-keys.ts';
+import type { PlainResource } from './plain-resource.ts';
 import type { Origin, Source } from './types.ts';
 
 const NO_KEYS = new Keys([]);

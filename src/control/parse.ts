@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Path, RawDocument } from './document.ts';
 import { formatPath, isRecord, parsePath, readDocuments } from './document.ts';
 import { isEndpoints, mirrored } from './legacy.ts';
-import { PlainResource } from './plain.ts';
+import { PlainResource } from './plain-resource.ts';
 import { nearest, show } from './problem.ts';
 import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.ts';
 import { API_VERSION } from './schema/envelope.ts';
