@@ -1,4 +1,4 @@
-import { BURST, Control, Gso } from '../card/layout.ts';
+import { BURST, Control } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
@@ -14,8 +14,9 @@ import { fold, swap16 } from '../wire/checksum.ts';
 import { ETHERNET_BYTES } from '../wire/ethernet.ts';
 import { IPV4_BYTES, Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Tcp, TcpFlag } from '../wire/tcp.ts';
-import { UDP_BYTES, Udp } from '../wire/udp.ts';
+import { Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
+import { createCommon, STATE_FLAGS, update, VXLAN_I_FLAG } from './common.ts';
 import type { Family } from './families.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
@@ -26,7 +27,6 @@ const SHORTEST = 42;
 const IP = ETHERNET_BYTES;
 const L4 = IP + 20;
 /** Words as they stand on the wire, read on a little-endian machine. */
-const VXLAN_I_FLAG = 0x0008;
 const ETHERTYPE = 0x0008;
 const IPV4_NO_OPTIONS = 0x45;
 const FRAGMENT = 0xff3f0000 | 0;
@@ -34,10 +34,6 @@ const FRAGMENT = 0xff3f0000 | 0;
 const TTL_DELTA = 0xfffe;
 /** UDP ports 67 → 68, which admission judges (B25). */
 const DHCP_REPLY = 0x00430044;
-const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
-
-/** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
-const update = (field: number, delta: number): number => ~fold((~field & 0xffff) + delta) & 0xffff;
 
 /** Ports of the opposite direction. */
 const swap = (ports: number): number => (ports << 16) | (ports >>> 16);
@@ -82,13 +78,14 @@ export function createFastPath(
 ): Family {
   const { view, words } = packets;
   const { memory } = packets;
-  const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoType, gsoSize, tos } = memory;
+  const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoSize, tos } = memory;
   const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
-  const { from: runFrom, to: runTo, rx: runRx, tx: runTx, size: runSize, bytes: runBytes } = runs;
+  const { from: runFrom, to: runTo, rx: runRx, tx: runTx } = runs;
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
   const { advance, renew } = createTracked(packets, flows);
+  const { segment, close } = createCommon(packets, runs);
   const hasher = new Hasher(seed);
   /** Tuple ids found for a burst in advance, −1 = none; and how many flows the burst before had. */
   const likely = new Int32Array(BURST);
@@ -272,11 +269,6 @@ export function createFastPath(
     return i;
   }
 
-  function close(run: number, end: number, bytes: number): void {
-    runSize[run] = end - runRx[run]!;
-    runBytes[run] = bytes;
-  }
-
   /**
    * Guesses the flow of every frame of a burst before anything of it is known to be true, which costs a few loads that
    * wait for nothing but memory: their cache misses overlap. `run` compares the key.
@@ -407,13 +399,6 @@ export function createFastPath(
     if (pseudo !== (isTcp ? words[w + 13]! & 0xffff : words[w + 10]! >>> 16)) return true;
     // A partial checksum: is it known to be one?
     return csumStart[slot] === L4 && csumOffset[slot] === (isTcp ? Tcp.CHECKSUM : Udp.CHECKSUM);
-  }
-
-  /** Size of a super-frame's largest packet. @param l4 where its checksum begins. */
-  function segment(slot: number, l4: number): number {
-    const isUdp = (gsoType[slot]! & ~Gso.ECN) === Gso.UDP_L4;
-    const header = isUdp ? UDP_BYTES : (view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2;
-    return csumStart[slot]! - IP + header + gsoSize[slot]!;
   }
 
   return { run };

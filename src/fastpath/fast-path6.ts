@@ -1,4 +1,4 @@
-import { Control, Gso } from '../card/layout.ts';
+import { Control } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
@@ -18,6 +18,7 @@ import { IPV6_BYTES, Ipv6, isLinkLocal } from '../wire/ipv6.ts';
 import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
+import { createCommon, STATE_FLAGS, update, VXLAN_I_FLAG } from './common.ts';
 import type { Family } from './families.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
@@ -30,7 +31,6 @@ const L4 = IP + IPV6_BYTES;
 const SOURCE = IP + Ipv6.SOURCE;
 const DESTINATION = IP + Ipv6.DESTINATION;
 /** Words as they stand on the wire, read on a little-endian machine. */
-const VXLAN_I_FLAG = 0x0008;
 const ETHERTYPE = 0xdd86;
 const VERSION_6 = 0x60;
 const MAPPED = 0xffff0000 | 0;
@@ -38,10 +38,6 @@ const MAPPED = 0xffff0000 | 0;
 const ONE_HOP = 0x01000000;
 /** UDP ports 547 → 546, which admission judges (B25). */
 const DHCPV6_REPLY = 0x02230222;
-const STATE_FLAGS = TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK;
-
-/** `updateField` (wire/checksum.ts) of a field and a folded delta, both in wire order. */
-const update = (field: number, delta: number): number => ~fold((~field & 0xffff) + delta) & 0xffff;
 
 const halves = (word: number): number => (word & 0xffff) + (word >>> 16);
 
@@ -65,14 +61,15 @@ export function createFastPath6(
   seed: number,
 ): Family {
   const { view, words, memory } = packets;
-  const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoType, gsoSize, tos } = memory;
+  const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoSize, tos } = memory;
   const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
-  const { from: runFrom, to: runTo, rx: runRx, tx: runTx, size: runSize, bytes: runBytes } = runs;
+  const { from: runFrom, to: runTo, rx: runRx, tx: runTx } = runs;
   const { roles, sourceMask, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
   const hasher = new Hasher(seed);
   const { advance, renew } = createTracked(packets, flows);
+  const { segment, close } = createCommon(packets, runs);
   /** Tuple of the frame at hand, and of what answers it. */
   const tuple = new Int32Array(TUPLE_WORDS);
   const reply = new Int32Array(TUPLE_WORDS);
@@ -243,11 +240,6 @@ export function createFastPath6(
     return i;
   }
 
-  function close(run: number, end: number, bytes: number): void {
-    runSize[run] = end - runRx[run]!;
-    runBytes[run] = bytes;
-  }
-
   /** Has a frame the source and destination of the one before? */
   function hasAddresses(w: number): boolean {
     const source =
@@ -415,13 +407,6 @@ export function createFastPath6(
     if (pseudo !== (isTcp ? words[w + 18]! & 0xffff : words[w + 15]! >>> 16)) return true;
     // A partial checksum: is it known to be one?
     return csumStart[slot] === L4 && csumOffset[slot] === (isTcp ? Tcp.CHECKSUM : Udp.CHECKSUM);
-  }
-
-  /** Size of a super-frame's largest packet. @param l4 where its checksum begins. */
-  function segment(slot: number, l4: number): number {
-    const isUdp = (gsoType[slot]! & ~Gso.ECN) === Gso.UDP_L4;
-    const header = isUdp ? UDP_BYTES : (view.getUint8(l4 + Tcp.DATA_OFFSET) >>> 4) << 2;
-    return csumStart[slot]! - IP + header + gsoSize[slot]!;
   }
 
   return { run };
