@@ -177,6 +177,21 @@ export class Cluster {
     return [...Object.keys(answers), ...errors.slice(0, 1)].sort();
   }
 
+  /**
+   * What each client is answered, one client after the other: two of one node that ask at once may take turns exactly,
+   * and each then meets every other endpoint only.
+   */
+  async each(
+    clients: readonly string[],
+    ...[protocol, address, at, options]: Parameters<Cluster['ask']> extends [string, ...infer Rest]
+      ? Rest
+      : never
+  ): Promise<string[][]> {
+    const found = [];
+    for (const from of clients) found.push(await this.who(from, protocol, address, at, options));
+    return found;
+  }
+
   post(from: string, protocol: 'http' | 'udp', address: string, at: number, bytes: number): Promise<boolean> {
     return this.#run(from, ['post', protocol, address, at, bytes]);
   }

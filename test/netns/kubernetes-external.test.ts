@@ -35,9 +35,7 @@ describe.skipIf(SKIP)('Kubernetes: from outside', () => {
       for (const address of [NODES.alpha, NODES.beta, '10.96.2.1']) {
         const clients = EVERYBODY.filter((from) => from !== 'world' || address !== '10.96.2.1');
         const at = address === '10.96.2.1' ? 80 : 30_080;
-        const found = await Promise.all(
-          clients.map((from) => cluster.who(from, protocol, address, at, { count: 10 })),
-        );
+        const found = await cluster.each(clients, protocol, address, at, { count: 10 });
         expect({ protocol, address, found }).toEqual({
           protocol,
           address,
@@ -118,9 +116,7 @@ describe.skipIf(SKIP)('Kubernetes: from outside', () => {
     const spec = { externalIPs: ['203.0.113.10'] };
     await cluster.apply(service('external', '10.96.2.7', spec), endpoints('external', ['a1', 'b1']));
     for (const protocol of ['http', 'udp'] as const) {
-      const found = await Promise.all(
-        EVERYBODY.map((from) => cluster.who(from, protocol, '203.0.113.10', 80)),
-      );
+      const found = await cluster.each(EVERYBODY, protocol, '203.0.113.10', 80);
       expect(found).toEqual(EVERYBODY.map(() => ['a1', 'b1']));
     }
   });
