@@ -301,8 +301,7 @@ export class Manager {
 
   /** What a plan would mean to living flows. */
   async #preview(plan: Plan, batch: ServiceBatch): Promise<Pick<ApplyResponse, 'flows' | 'fates'>> {
-    const networks = plan.ops.flatMap((op) => (op.op === 'remove-network' ? [op.id] : []));
-    const flows = await this.#options.dataplane.preview(batch, networks);
+    const flows = await this.#options.dataplane.preview(batch, plan.ops);
     const fates = { kept: 0, drained: 0, reset: 0, removed: 0 };
     for (const { fate } of flows) fates[fate]++;
     return { flows, fates };

@@ -6,6 +6,7 @@ import { NeighborSource } from '../neigh/neighbors.ts';
 import { RecordWriter, recordEnd, type ServiceBatch } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from './config.ts';
+import { lostMasks, masksOf, unmask } from './masks.ts';
 import { Pipeline } from './pipeline.ts';
 import { Stale } from './stale.ts';
 
@@ -72,7 +73,8 @@ export class Dataplane {
 
   /**
    * Applies one transaction, a bounded step per `next()`, between which packets may pass. The first step does all that
-   * is no service; then each service port changes from one packet to the next; then what is stale goes.
+   * is no service; flows behind addresses that went with it go; then each service port changes from one packet to the
+   * next; then what is stale goes.
    * The host comes first: it alone may fail (memory for the flow table), and then nothing has changed.
    * @param batch the services of the transaction; absent: those among `ops`
    * @throws RangeError as said; HalfApplied when the rest failed, which only a fault of the control plane can cause.
@@ -81,8 +83,12 @@ export class Dataplane {
     for (const op of ops) if (op.op === 'host') this.applyOne(op);
     try {
       const others = ops.filter(({ op }) => op !== 'service' && op !== 'remove-service');
+      const masks = masksOf(this);
       for (const op of others) if (op.op !== 'host') this.applyOne(op);
-      if (others.length > 0) this.rebuild();
+      if (others.length > 0) {
+        this.rebuild();
+        yield* unmask(this.pipeline.flows, lostMasks(masks, masksOf(this)), this);
+      }
       if (batch.count + batch.removed.length > 0) yield* this.updateServices(batch);
     } catch (cause) {
       throw new HalfApplied(cause);

@@ -33,7 +33,7 @@ export type ToWorker =
       readonly type: 'preview';
       readonly id: number;
       readonly services: ServiceBatch;
-      readonly removedNetworks: readonly number[];
+      readonly ops: readonly Op[];
     }
   | { readonly type: 'stop' };
 

@@ -4,7 +4,7 @@ import { answerRows } from '../../src/dataplane/explain.ts';
 import type { FateRow, FlowAnswer, FlowQuestion } from '../../src/dataplane/messages.ts';
 import { previewRows } from '../../src/dataplane/preview.ts';
 import { RecordWriter } from '../../src/service/record.ts';
-import { address4, Fabric, IPS, MACS, service } from '../fabric.ts';
+import { address4, Fabric, IPS, MACS, port, service } from '../fabric.ts';
 import { ethernet, tcp, udp } from '../frames.ts';
 
 const VIP = '10.96.0.10';
@@ -103,11 +103,11 @@ describe('what is asked about a flow', () => {
 
 describe('what a change would mean to living flows', () => {
   /** Without `services`, service 0 goes. */
-  function preview(fabric: Fabric, services: ServiceConfig[], networks: number[] = []): FateRow[] {
+  function preview(fabric: Fabric, services: ServiceConfig[], ops: Op[] = []): FateRow[] {
     const writer = new RecordWriter();
     for (const config of services) writer.add(config);
     if (services.length === 0) writer.remove(0);
-    return [...previewRows(fabric.dataplane, writer.finish(), networks)].filter((row) => row !== null);
+    return [...previewRows(fabric.dataplane, writer.finish(), ops)].filter((row) => row !== null);
   }
   const fates = (rows: FateRow[]) => rows.map(({ client, fate }) => `${client.split(':')[1]} ${fate}`);
 
@@ -136,6 +136,25 @@ describe('what a change would mean to living flows', () => {
     expect(fates(preview(fabric, [service({ ...dns, backends: backends(IPS.c) })]))).toEqual(['2 removed']);
     expect(fates(preview(fabric, [service({ backends: backends(IPS.b), port: 81 })]))).toEqual(['1 kept']);
     expect(fates(preview(fabric, []))).toEqual(['1 kept']);
-    expect(fates(preview(fabric, [], [0]))).toEqual(['1 removed', '2 removed']);
+    expect(fates(preview(fabric, [], [{ op: 'remove-network', id: 0 }]))).toEqual(['1 removed', '2 removed']);
+  });
+
+  it('N29: those behind an address that would go', () => {
+    const fabric = new Fabric();
+    const hostPort = port('c', { isHost: true });
+    const host: Op = {
+      op: 'host',
+      host: { underlayAddresses: [], vxlanPorts: [], maxFlows: 99, masqueradeAll: true },
+    };
+    fabric.dataplane.apply([{ op: 'port', port: hostPort }, host]);
+    const shop = service({ backends: backends(IPS.b) });
+    put(fabric, shop);
+    connect(fabric, 1);
+    expect(fates(preview(fabric, [shop], [{ op: 'remove-port', id: hostPort.id }]))).toEqual(['1 removed']);
+    expect(fates(preview(fabric, [shop], [{ op: 'port', port: { ...hostPort, mtu: 1400 } }]))).toEqual([]);
+    const moved = { ...hostPort, addresses: [address4('10.77.0.99')] };
+    const rows = preview(fabric, [shop], [{ op: 'port', port: moved }]);
+    expect(rows).toMatchObject([{ client: `${IPS.a}:1`, because: expect.stringContaining('address') }]);
+    expect(fabric.dataplane.pipeline.flows.count).toBe(1);
   });
 });
