@@ -45,7 +45,7 @@ export class Translate implements Restorer {
   private applied = -1;
   /** What goes on, in order; a burst and all fragments that wait fit in. */
   private readonly kept = new Int32Array(BURST);
-  /** Packets of this burst that are to be routed though they were not addressed to the router. */
+  /** Packets to be routed that did not come with this burst, or not addressed to the router. */
   private turned = 0;
 
   constructor(
@@ -142,12 +142,15 @@ export class Translate implements Restorer {
   }
 
   /**
-   * The fragments of a whole datagram, linked behind the first: what becomes of it becomes of all (N36).
+   * The fragments of a whole datagram, linked behind the first: what becomes of it becomes of all (N36), as far as they are
+   * addressed alike. Those for the gateway may have come in earlier bursts.
    * @returns how many packets go on now.
    */
   private trackWhole(first: number, kept: number, now: number): number {
     const { packets, fragments } = this;
     const { link, l4, protocol } = packets;
+    for (let one = first; one >= 0; one = link[one]!) if (this.isToGateway(one)) this.turned++;
+    const isRouted = this.isToGateway(first);
     let slot = link[first]!;
     const isTracked = protocol[first] === Protocol.TCP || protocol[first] === Protocol.UDP;
     this.applied = -1;
@@ -160,22 +163,31 @@ export class Translate implements Restorer {
     while (slot >= 0) {
       const next = link[slot]!;
       if (!goesOn) packets.drop(slot, Drop.FRAGMENT_TO_SERVICE);
-      else if (this.follow(slot, now)) this.kept[kept++] = slot;
+      else if (this.follow(slot, isRouted, now)) this.kept[kept++] = slot;
       slot = next;
     }
     return kept;
   }
 
-  /** A later fragment of what was translated last. @returns true when it goes on. */
-  private follow(slot: number, now: number): boolean {
-    const { packets, flows, applied } = this;
-    if (applied < 0) return true;
+  /**
+   * A later fragment of what was judged last.
+   * @param isRouted was that for the gateway?
+   * @returns true when it goes on
+   */
+  private follow(slot: number, isRouted: boolean, now: number): boolean {
+    const { flows, applied } = this;
+    if (applied < 0) return isRouted || this.opener.passOther(slot, now);
     const row = applied >> 1;
-    const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
+    const toGateway = this.isToGateway(slot);
+    if ((applied & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
     const isAnswer = (applied & 1) === REPLY && flows.snat[row] === 1;
     if (isAnswer && !toGateway && !this.turn(slot, row, now)) return false;
     this.apply(slot, row, applied & 1);
     return true;
+  }
+
+  private isToGateway(slot: number): boolean {
+    return (this.packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
   }
 
   /** An ICMP error (N45). @returns true when it goes on. */

@@ -327,6 +327,61 @@ describe('a datagram in fragments', () => {
   });
 });
 
+describe('a datagram whose fragments go to different stations', () => {
+  const to = (dst: string, packet: number[], src: string = MACS.a) => ethernet({ src, dst }, packet);
+  /** Who is reached at which address, in order of offset. */
+  const reached = (sent: Sent[]) =>
+    [...sent]
+      .sort((x, y) => offsetOf(x.frame.subarray(14)) - offsetOf(y.frame.subarray(14)))
+      .map((one) => `${one.to} ${readIpv4(one.frame).from} → ${readIpv4(one.frame).to}`);
+  const orders = [
+    ['in order', (frames: Uint8Array[]) => frames],
+    ['backwards', (frames: Uint8Array[]) => [...frames].reverse()],
+  ] as const;
+  beforeEach(() => sendAll('a', [toGateway(ask(4))]));
+
+  it.each(orders)(
+    'N6, N36: to a service, %s: what is for the gateway is translated, the rest passes',
+    (_, order) => {
+      const [first, second] = cut(ask(2000), 1400, 7);
+      const sent = sendAll('a', order([to(MACS.gateway, first!), to(MACS.b, second!)]));
+      expect(reached(sent)).toEqual([`b ${IPS.a} → ${IPS.b}`, `b ${IPS.a} → ${VIP}`]);
+      expect(fabric.drops()).toEqual({});
+    },
+  );
+
+  it.each(orders)('N6, N36: %s: nothing is routed to a service address untranslated', (_, order) => {
+    const [first, second] = cut(ask(2000), 1400, 7);
+    const sent = sendAll('a', order([to(MACS.b, first!), to(MACS.gateway, second!)]));
+    expect(reached(sent)).toEqual([`b ${IPS.a} → ${VIP}`]);
+    expect(fabric.drops()).toEqual({ FRAGMENT_TO_SERVICE: 1 });
+  });
+
+  it.each(orders)('N2, N36: from a service, %s: both are given its address', (_, order) => {
+    const [first, second] = cut(reply(2000), 1400, 7);
+    for (const frames of [
+      [to(MACS.gateway, first!, MACS.b), to(MACS.a, second!, MACS.b)],
+      [to(MACS.a, first!, MACS.b), to(MACS.gateway, second!, MACS.b)],
+    ])
+      expect(reached(sendAll('b', order(frames)))).toEqual(Array(2).fill(`a ${VIP} → ${IPS.a}`));
+    expect(fabric.drops()).toEqual({});
+  });
+
+  it.each(orders)('N35: beside a flow, %s: each goes its way', (_, order) => {
+    const packet = udp({ from: IPS.b, to: IPS.a, sport: 9, dport: 10, payload: bytes(2000) });
+    const [first, second] = cut(packet, 1400, 7);
+    for (const frames of [
+      [to(MACS.gateway, first!, MACS.b), to(MACS.a, second!, MACS.b)],
+      [to(MACS.a, first!, MACS.b), to(MACS.gateway, second!, MACS.b)],
+    ]) {
+      const sent = sendAll('b', order(frames));
+      expect(reached(sent)).toEqual(Array(2).fill(`a ${IPS.b} → ${IPS.a}`));
+      expect(sent.map(({ frame }) => readIpv4(frame).ttl).sort()).toEqual([63, 64]);
+    }
+    expect(fabric.drops()).toEqual({});
+  });
+});
+
 describe('fragments that are nobody’s business', () => {
   it('N35: between addresses without a flow they pass one by one, whatever is odd about them', () => {
     sendAll('a', [toGateway(ask(4))]);
