@@ -87,6 +87,10 @@ export class Ending {
         this.expect(ends);
         continue;
       }
+      if (flows.state[row] === TcpState.TIME_WAIT) {
+        flows.ends[row] = 0; // both ends are through with it
+        continue;
+      }
       this.end(row, now);
       endings++;
     }
