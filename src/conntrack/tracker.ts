@@ -42,9 +42,9 @@ export class Tracker {
     private readonly flows: Flows,
   ) {}
 
-  /** What the first packet of a flow says. */
-  begin(slot: number, row: number): void {
-    if (this.packets.protocol[slot] !== Protocol.TCP || !this.read(slot, 0)) return;
+  /** What the first packet of a flow says. @param beyond bytes of it that are in later fragments */
+  begin(slot: number, row: number, beyond: number): void {
+    if (this.packets.protocol[slot] !== Protocol.TCP || !this.read(slot, beyond)) return;
     this.beginWindow(row * 2 + ORIGINAL);
   }
 

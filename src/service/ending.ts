@@ -98,13 +98,13 @@ export class Ending {
   }
 
   /** Is it a segment of an ended flow? Then it is answered and dropped. A client's new connection is none. */
-  refuse(slot: number, row: number, direction: number, now: number): boolean {
+  refuse(slot: number, row: number, direction: number, beyond: number, now: number): boolean {
     const { flows, packets } = this;
     if (flows.ends[row] === 0 || flows.state[row] !== TcpState.CLOSE) return false;
     const flags = packets.view.getUint8(packets.l4[slot]! + Tcp.FLAGS);
     if (direction === 0 && (flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.SYN) return false;
     flows.refresh(row, TcpState.CLOSE, now);
-    this.originator.tcpReset(slot);
+    this.originator.tcpReset(slot, beyond);
     packets.drop(slot, Drop.FLOW_ENDED);
     return true;
   }

@@ -39,6 +39,8 @@ export class Opener {
   /** Of the last choice: `How` bits, and whether the client's affinity made it. */
   how = 0;
   private hasAffinity = false;
+  /** Bytes of the packet at hand that are in later fragments. */
+  private beyond = 0;
 
   constructor(
     private readonly packets: Packets,
@@ -52,9 +54,14 @@ export class Opener {
     private readonly originator: Originator,
   ) {}
 
-  /** A TCP or UDP packet that belongs to no flow. @returns the new flow's row, or PASS, or DROPPED. */
-  open(slot: number, tuple: Int32Array, now: number): number {
+  /**
+   * A TCP or UDP packet that belongs to no flow.
+   * @param beyond bytes of it that are in later fragments
+   * @returns the new flow's row, or PASS, or DROPPED
+   */
+  open(slot: number, tuple: Int32Array, beyond: number, now: number): number {
     const { packets, judge } = this;
+    this.beyond = beyond;
     const flags = packets.flags[slot]!;
     if ((flags & Flag.TUNNEL) !== 0) return PASS; // N1: a service is the client's host's business
     if ((flags & Flag.TO_GATEWAY) === 0) return this.passDirect(slot, tuple, now);
@@ -73,7 +80,7 @@ export class Opener {
       return DROPPED;
     }
     if (packets.protocol[slot] === Protocol.TCP && !this.isSyn(slot)) {
-      this.originator.tcpReset(slot); // N16
+      this.originator.tcpReset(slot, beyond); // N16
       packets.drop(slot, Drop.FLOW_INVALID);
       return DROPPED;
     }
@@ -102,7 +109,7 @@ export class Opener {
   /** S16: the client sees "refused" at once. @returns DROPPED. */
   reject(slot: number, reason: Drop, now: number): number {
     const { packets } = this;
-    if (packets.protocol[slot] === Protocol.TCP) this.originator.tcpReset(slot);
+    if (packets.protocol[slot] === Protocol.TCP) this.originator.tcpReset(slot, this.beyond);
     else this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.PORT, 0, now);
     packets.drop(slot, reason);
     return DROPPED;
@@ -177,7 +184,7 @@ export class Opener {
     flows.service[row] = service;
     flows.generation[row] = service === NO_SERVICE ? 0 : services.generation[service]!;
     flows.snat[row] = nat.isTranslated(tuple) ? 1 : 0;
-    this.tracker.begin(slot, row);
+    this.tracker.begin(slot, row, this.beyond);
     return row;
   }
 

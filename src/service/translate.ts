@@ -117,11 +117,11 @@ export class Translate implements Restorer {
     readTuple(packets, slot, tuple);
     const id = this.findFlow(now);
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
-    if (id < 0) return this.open(slot, now);
+    if (id < 0) return this.open(slot, beyond, now);
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
-    if (this.ending.refuse(slot, row, direction, now)) return false;
+    if (this.ending.refuse(slot, row, direction, beyond, now)) return false;
     if (direction === ORIGINAL && lacksChecksum(packets, slot)) {
       packets.drop(slot, Drop.NO_CHECKSUM);
       return false;
@@ -133,7 +133,7 @@ export class Translate implements Restorer {
     }
     if (verdict === NEW_FLOW) {
       flows.remove(row);
-      return this.open(slot, now);
+      return this.open(slot, beyond, now);
     }
     if (direction === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now))
       return false;
@@ -205,9 +205,9 @@ export class Translate implements Restorer {
     return true;
   }
 
-  private open(slot: number, now: number): boolean {
+  private open(slot: number, beyond: number, now: number): boolean {
     this.lastId = -1; // adding a flow may evict another
-    const row = this.opener.open(slot, this.tuple, now);
+    const row = this.opener.open(slot, this.tuple, beyond, now);
     if (row < 0) return row === PASS;
     this.apply(slot, row, ORIGINAL);
     return true;

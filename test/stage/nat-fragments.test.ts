@@ -19,7 +19,7 @@ import {
 } from '../fabric.ts';
 import { address6, dual, dualPort, IPS6 } from '../fabric6.ts';
 import { checksumsAreRight, ethernet, internetChecksum, ipv4, readIpv4, tcp, toHex, udp } from '../frames.ts';
-import { checksumIsRight6, readIpv6, udp6 } from '../frames6.ts';
+import { checksumIsRight6, hex6, readIpv6, tcp6, udp6 } from '../frames6.ts';
 
 const VIP = '10.96.0.10';
 const VIP6 = 'fd00:96::10';
@@ -312,6 +312,45 @@ describe('a datagram in fragments', () => {
     ).toHaveLength(2);
     expect(fabric.from('b', toClient(tcp({ ...other, flags: 'A', seq: 5001, ack: 3001 })))).toHaveLength(1);
     expect(fabric.from('b', toClient(tcp({ ...other, flags: 'A', seq: 5001, ack: 3002 })))).toEqual([]);
+  });
+
+  it('N13, N36: a SYN in fragments too', () => {
+    const segment = tcp({ from: IPS.a, to: VIP, sport: 4000, dport: 80, seq: 1000, payload: bytes(2000) });
+    const sent = sendAll(
+      'a',
+      cut(segment, 1400, 7).map((packet) => toGateway(packet)),
+    );
+    expect(sent.map(({ to }) => to)).toEqual(['b', 'b']);
+    const answer = { from: IPS.b, to: IPS.a, sport: 8080, dport: 4000, flags: 'SA', seq: 5000 };
+    expect(fabric.from('b', toClient(tcp({ ...answer, ack: 3002 })))).toEqual([]);
+    expect(fabric.from('b', toClient(tcp({ ...answer, ack: 3001 })))).toHaveLength(1);
+    expect(fabric.drops()).toEqual({ OUT_OF_WINDOW: 1 });
+  });
+
+  it('S16: the reset that refuses a SYN in fragments acknowledges all of it', () => {
+    fabric = dual(
+      { op: 'service', service: service({ backends: [] }) },
+      {
+        op: 'service',
+        service: service({
+          id: 1,
+          name: 'default/six',
+          vip: address6(VIP6),
+          frontends: [{ kind: 'clusterIP', address: address6(VIP6), port: 80 }],
+          backends: [],
+        }),
+      },
+    );
+    const syn = { sport: 4000, dport: 80, seq: 1000, payload: bytes(2000) };
+    const four = cut(tcp({ from: IPS.a, to: VIP, ...syn }), 1400, 7).map((packet) => toGateway(packet));
+    const [reset] = sendAll('a', four.reverse());
+    expect(readIpv4(reset!.frame)).toMatchObject({ from: VIP, flags: 'RA', ack: 3001 });
+    const six = cut6(tcp6({ from: IPS6.a, to: VIP6, ...syn }), 1392, 7).map((packet) =>
+      ethernet({ src: MACS.a, dst: MACS.gateway, type: 0x86dd }, packet),
+    );
+    const [reset6] = sendAll('a', six);
+    expect(readIpv6(reset6!.frame)).toMatchObject({ from: hex6(VIP6), flags: 'RA', ack: 3001 });
+    expect(fabric.drops()).toEqual({ NO_ENDPOINT: 2, FRAGMENT_TO_SERVICE: 2 });
   });
 
   it('N36, S15: what a datagram meets at a service without endpoints, all its fragments meet', () => {
