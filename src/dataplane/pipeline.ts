@@ -349,5 +349,6 @@ export class Pipeline {
     globals[Global.FLOWS_EVICTED] = this.flows.evicted;
     globals[Global.NEIGHBOR_CONFLICTS] = this.neighbors.conflicts;
     globals[Global.ICMP_SUPPRESSED] = this.icmp.suppressed;
+    globals[Global.DATAGRAMS_EVICTED] = this.fragments.evicted;
   }
 }

@@ -68,5 +68,7 @@ export const enum Global {
   ICMP_SUPPRESSED,
   /** Frames that took the fast path. */
   FAST_FRAMES,
+  /** Datagrams in fragments that made room for others. */
+  DATAGRAMS_EVICTED,
   COUNT,
 }

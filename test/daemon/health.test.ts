@@ -166,11 +166,13 @@ describe('metrics', () => {
 
   it('show what is counted, read when asked', async () => {
     counters.globals[Global.FLOWS] = 7;
+    counters.globals[Global.DATAGRAMS_EVICTED] = 3;
     counters.drops[FIRST_PORT * Drop.COUNT + Drop.TOO_BIG] = 2;
     counters.drops[Drop.TOO_BIG] = 3;
     counters.values[FIRST_PORT * COUNTER_FIELDS + Counter.RX_BYTES] = 1500;
     const text = await metrics.text();
     expect(text).toMatch(/^twill_flows 7$/m);
+    expect(text).toMatch(/^twill_datagrams_evicted_total 3$/m);
     expect(text).toMatch(/^twill_drops_total{reason="TOO_BIG"} 5$/m);
     expect(text).toMatch(/^twill_received_bytes_total{location="web"} 1500$/m);
   });

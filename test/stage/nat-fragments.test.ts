@@ -4,7 +4,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Address, HostConfig, Op } from '../../src/dataplane/config.ts';
 import { dump } from '../../src/dataplane/dump.ts';
 import type { FlowRow } from '../../src/dataplane/messages.ts';
-import { Counter } from '../../src/telemetry/counters.ts';
+import { Counter, Global } from '../../src/telemetry/counters.ts';
+import { Drop } from '../../src/telemetry/drop.ts';
 import {
   address4,
   type Fabric,
@@ -143,7 +144,7 @@ describe('a datagram in fragments', () => {
         (wanted, seed, isReply) => {
           const items = wanted.map(({ length, size }) => ({
             length,
-            size: Math.min(Math.max(size, (length >> 5) & ~7), (length >> 1) & ~7), // 2 to 64 of them
+            size: Math.min(Math.max(size, ((length + 8 + 511) >> 9) << 3), (length >> 1) & ~7), // 2 to 64 of them
             sport: ++sport,
             id: sport & 0xffff,
           }));
@@ -586,6 +587,70 @@ describe('bounds', () => {
     expect(fabric.drops()).toEqual({ FRAGMENT_LIMIT: 32 });
     expect(fabric.from('a', fragment(2, 256, 8, false))).toEqual([]);
     expect(fabric.from('a', fragment(7, 256, 8, false))).toHaveLength(33);
+  });
+
+  describe('one port that takes more than its share', () => {
+    const dropped = (name: string) => {
+      const at = { a: 2, b: 3, c: 4 }[name]! * Drop.COUNT + Drop.FRAGMENT_LIMIT;
+      return fabric.counters.drops[at]!;
+    };
+    const evicted = () => {
+      fabric.advance(100);
+      return fabric.counters.globals[Global.DATAGRAMS_EVICTED];
+    };
+    /** Parts of a datagram of b's to the service, whose endpoint is c. */
+    const honest = (size: number, id = 7) =>
+      cut(udp({ from: IPS.b, to: VIP, sport: 4000, dport: 80, payload: bytes(3000) }), size, id).map(
+        (packet) => toGateway(packet, MACS.b),
+      );
+    beforeEach(() => {
+      fabric = dual(...shop(IPS.c));
+    });
+
+    it('N37: lone fragments push out their sender’s own, never another’s half datagram', () => {
+      const [first, ...others] = honest(1400);
+      fabric.from('b', first!);
+      for (let i = 0; i < 1000; i++) {
+        fabric.card.now++;
+        fabric.from('a', fragment(i, 8, 8));
+      }
+      expect(sendAll('b', others).map(({ to }) => to)).toEqual(['c', 'c', 'c']);
+      expect([dropped('a'), dropped('b'), held('a')]).toEqual([1000 - 63, 0, 63]);
+      expect(evicted()).toBe(1000 - 63);
+    });
+
+    it('N37: nor do many fragments of few datagrams', () => {
+      const parts = honest(160); // 19 of them
+      sendAll('b', parts.slice(1));
+      for (let i = 0; i < 1000; i++) {
+        fabric.card.now++;
+        fabric.from('a', fragment(i >> 5, 8 * (i & 31), 8));
+      }
+      expect(sendAll('b', [parts[0]!])).toHaveLength(19);
+      expect([dropped('b'), held('b')]).toEqual([0, 0]);
+      expect(fabric.drops()).toEqual({ FRAGMENT_LIMIT: dropped('a') });
+    });
+
+    it('N37: nor do bytes', () => {
+      fabric.dataplane.apply([host({ fragments: { maxBytes: 65_536, timeout: 30_000 } })]);
+      const [first, ...others] = honest(1400);
+      fabric.from('b', first!);
+      for (let i = 0; i < 200; i++) {
+        fabric.card.now++;
+        fabric.from('a', fragment(i >> 2, 1400 * (i & 3), 1400));
+      }
+      expect(sendAll('b', others).map(({ to }) => to)).toEqual(['c', 'c', 'c']);
+      expect([dropped('a') > 100, dropped('b')]).toEqual([true, 0]);
+    });
+
+    it('N37: whoever comes new finds room; whoever has more than all others makes it', () => {
+      for (let id = 0; id < 40; id++, fabric.card.now++) fabric.from('a', fragment(id, 8, 8));
+      for (let id = 0; id < 24; id++, fabric.card.now++) fabric.from('b', honest(1400, id)[0]!);
+      expect([dropped('a'), dropped('b'), held('a'), held('b')]).toEqual([0, 0, 40, 24]);
+      for (let id = 24; id < 40; id++, fabric.card.now++) fabric.from('b', honest(1400, id)[0]!);
+      // Once b has as many, its next one is its own affair.
+      expect([dropped('a'), dropped('b'), held('a'), held('b')]).toEqual([8, 8, 32, 32]);
+    });
   });
 
   it('N37: so it is with bytes, as many as the host allows', () => {

@@ -60,6 +60,9 @@ export class Metrics implements Observer {
       sample(Total, registers, `twill_${name}_total`, help, read, label);
     total('flows_created', 'Connections translated so far', () => [['', globals[Global.FLOWS_CREATED]!]]);
     total('flows_evicted', 'Connections that made room', () => [['', globals[Global.FLOWS_EVICTED]!]]);
+    total('datagrams_evicted', 'Datagrams in fragments that made room', () => [
+      ['', globals[Global.DATAGRAMS_EVICTED]!],
+    ]);
     total('drops', 'Frames dropped', () => drops(counters), 'reason');
     const each = (field: Counter) => (): Rows =>
       [...sources.locations()].map(([at, name]) => [name, counters.values[at * COUNTER_FIELDS + field]!]);
