@@ -82,9 +82,12 @@ export class Related {
    */
   find(slot: number, now: number): number {
     const { packets, flows, tuple, reply } = this;
+    const network = packets.network[slot]!;
     const isWhole = this.read(slot);
-    if (isWhole && this.isHopeless()) return this.drop(slot, Drop.BAD_ICMP);
-    if (isWhole && this.readQuotedTuple(packets.network[slot]!)) {
+    if (isWhole) this.readQuotedAddresses();
+    if (isWhole && this.isHopeless()) {
+      if (this.mayBeTracked(network)) return this.drop(slot, Drop.BAD_ICMP);
+    } else if (isWhole && this.readQuotedTuple(network)) {
       reverseTuple(tuple, reply);
       const id = flows.find(reply, flows.hash(reply), now);
       if (id >= 0) return this.isSumRight(slot) ? id : this.drop(slot, Drop.BAD_ICMP); // N49
@@ -137,7 +140,7 @@ export class Related {
     return this.l4 < this.end;
   }
 
-  /** About an error, or about a later fragment, which nobody can tell the flow of (N48, N49). */
+  /** About an error, or about a later fragment, of which nobody can tell whose they are (N48, N49). */
   private isHopeless(): boolean {
     const { chain, ip } = this;
     const { view } = this.packets;
@@ -149,13 +152,17 @@ export class Related {
     return chain.protocol === Protocol.ICMPV6 && isIcmpv6Error(view.getUint8(this.l4));
   }
 
-  private readQuotedTuple(network: number): boolean {
-    const { tuple, ip, l4, isV4, chain } = this;
+  /** Are there flows between the quoted addresses? Nothing of an error is translated where there are none (pairs.ts). */
+  private mayBeTracked(network: number): boolean {
+    const { tuple, reply } = this;
+    const { pairs } = this.flows;
+    reverseTuple(tuple, reply);
+    return pairs.has(network, reply) || pairs.has(network, tuple);
+  }
+
+  private readQuotedAddresses(): void {
+    const { tuple, ip, isV4 } = this;
     const { view } = this.packets;
-    if (chain.protocol !== Protocol.TCP && chain.protocol !== Protocol.UDP) return false;
-    if (l4 + QUOTED_BYTES > this.end) return false;
-    tuple[Word.SCOPE] = (network << 8) | chain.protocol;
-    tuple[Word.PORTS] = view.getInt32(l4);
     for (let i = 0; i < 3; i++) {
       const mapped = i === 2 ? 0xffff : 0;
       tuple[Word.SOURCE_HIGH + i] = isV4 ? mapped : view.getInt32(ip + Ipv6.SOURCE + i * 4);
@@ -163,6 +170,16 @@ export class Related {
     }
     tuple[Word.SOURCE] = view.getInt32(ip + (isV4 ? Ipv4.SOURCE : Ipv6.SOURCE + 12));
     tuple[Word.DESTINATION] = view.getInt32(ip + (isV4 ? Ipv4.DESTINATION : Ipv6.DESTINATION + 12));
+  }
+
+  /** The quoted packet's tuple, its addresses read. @returns false when it has none that can be a flow's. */
+  private readQuotedTuple(network: number): boolean {
+    const { tuple, l4, isV4, chain } = this;
+    const { view } = this.packets;
+    if (chain.protocol !== Protocol.TCP && chain.protocol !== Protocol.UDP) return false;
+    if (l4 + QUOTED_BYTES > this.end) return false;
+    tuple[Word.SCOPE] = (network << 8) | chain.protocol;
+    tuple[Word.PORTS] = view.getInt32(l4);
     return isV4 === isTuple4(tuple, 0); // ::ffff:a.b.c.d is no address of a packet, and in a tuple another family's
   }
 

@@ -132,7 +132,10 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('UNALLOCATED_VIP', 'address of a ServiceCIDR that belongs to no service'),
   reason('OUT_OF_WINDOW', 'TCP segment whose numbers its receiver could not accept'),
   reason('FLOW_ENDED', 'of a connection that was reset when its endpoint left (onEndpointRemoved)'),
-  reason('BAD_ICMP', 'ICMP error with a wrong checksum, about another error, or about a later fragment'),
+  reason(
+    'BAD_ICMP',
+    'ICMP error between the ends of a flow: with a wrong checksum, about an error, or about a later fragment',
+  ),
   reason('UNRELATED_ERROR', 'ICMP error to a service address, about no flow there is'),
   reason('NO_CHECKSUM', 'IPv6 datagram without checksum to a service'),
   reason('FRAGMENT_INVALID', 'IP fragment that overlaps others, ends beyond a datagram, or lacks its header'),
