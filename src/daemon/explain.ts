@@ -172,6 +172,7 @@ function serviceOf(row: ServicePortRow, service: Resource): NonNullable<Explanat
     generation: row.generation,
     algorithm: row.algorithm,
     set: row.set,
+    since: row.since,
   };
 }
 
@@ -200,9 +201,11 @@ function candidatesOf(
         const isFirst = !seen.has(address);
         seen.add(address);
         const chosen = member !== undefined && isFirst && address === backend;
-        const eligible = member !== undefined && isFirst && member.weight > 0 && member.reachable;
+        const isNew = row.since?.came.includes(address) === true;
+        const eligible = member !== undefined && isFirst && member.weight > 0 && member.reachable && !isNew;
         const absence = refusal ?? (isFirst ? absenceOf(endpoint, row, nodeName) : 'listed before');
-        const presence = member && presenceOf(member, chosen, how);
+        const hasLeft = isFirst && row.since?.left.includes(address) === true;
+        const presence = member && (isNew ? 'no: came later' : presenceOf(member, chosen, how));
         candidates.push({
           address,
           slice: `${slice.namespace}/${slice.name}`,
@@ -214,7 +217,7 @@ function candidatesOf(
           weight,
           eligible,
           chosen,
-          why: (isFirst ? presence : undefined) ?? absence,
+          why: ((isFirst ? presence : undefined) ?? absence) + (hasLeft ? '; was there then' : ''),
         });
       });
     }

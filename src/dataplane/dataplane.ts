@@ -97,7 +97,7 @@ export class Dataplane {
 
   /** Removals come last: an address that moves from one service to another is never nobody's. */
   private *updateServices({ records, count, removed, ids, frontends }: ServiceBatch): Generator<void> {
-    const { services, chooser } = this.pipeline;
+    const { services, chooser, history } = this.pipeline;
     yield* services.grow(ids, frontends);
     yield* chooser.begin();
     this.stale.begin();
@@ -109,6 +109,7 @@ export class Dataplane {
         budget -= recordEnd(records, at) - at;
         yield* chooser.prepare(records, at);
         this.stale.setting(records, at);
+        history.changing(records, at, chooser.transaction);
         chooser.change(records, at);
         at = services.put(records, at);
       } else {

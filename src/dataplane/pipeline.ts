@@ -38,6 +38,7 @@ import { Affinities } from '../service/affinity.ts';
 import { Chooser } from '../service/choice/chooser.ts';
 import { Ending } from '../service/ending.ts';
 import { Fragments } from '../service/fragments.ts';
+import { History } from '../service/history.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
 import { Reach } from '../service/reach.ts';
@@ -79,6 +80,7 @@ export class Pipeline {
   readonly hostRules = new HostRules();
   readonly judge: Judge;
   readonly chooser: Chooser;
+  readonly history: History;
   readonly nat: SourceNat;
   readonly reach: Reach;
   readonly opener: Opener;
@@ -152,6 +154,7 @@ export class Pipeline {
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.judge = new Judge(networks, locations, this.services, this.hostRules);
     this.chooser = new Chooser(this.services, this.flows, seed);
+    this.history = new History(this.services);
     this.tracker = new Tracker(packets, this.flows);
     this.nat = new SourceNat(networks, locations, this.flows, this.hostRules, seed);
     this.reach = new Reach(this.services, this.chooser, this.nat);

@@ -1,6 +1,7 @@
 /** An explanation as people read it: what, why, and who else was asked. */
 import type { Candidate, Explanation } from '../control/protocol.ts';
 import type { Origin } from '../control/types.ts';
+import type { Since } from '../dataplane/messages.ts';
 import { age, si } from './figures.ts';
 import { type Column, renderTable, SCREEN_COLUMNS, truncate } from './table.ts';
 
@@ -21,6 +22,17 @@ const CANDIDATES: readonly Column<Candidate>[] = [
   { title: 'VERDICT', value: (row) => row.why },
 ];
 
+/** Of the endpoints a flow could choose among. */
+function changesOf(since: Since | null): string {
+  if (since === null) return 'more changed than is remembered; candidates are those of now';
+  const { came, left } = since;
+  const parts = [
+    came.length > 0 ? `came ${came.join(', ')}` : '',
+    left.length > 0 ? `left ${left.join(', ')}` : '',
+  ];
+  return parts.filter((part) => part !== '').join('; ') || 'the same endpoints';
+}
+
 export function renderExplanation(explanation: Explanation, isWide: boolean): string {
   const { flow, network, protocol, client, to, service, candidates } = explanation;
   const width = isWide ? Number.POSITIVE_INFINITY : SCREEN_COLUMNS;
@@ -30,7 +42,7 @@ export function renderExplanation(explanation: Explanation, isWide: boolean): st
     : ['no such flow; of the first packet of a new one would now become:', what];
   const facts: [string, string][] = [['verdict', explanation.reason]];
   if (service) {
-    const { name, port, frontend, metadataGeneration, generation, algorithm, set } = service;
+    const { name, port, frontend, metadataGeneration, generation, algorithm, set, since } = service;
     const chosen = candidates.find((candidate) => candidate.chosen);
     const own = metadataGeneration === null ? '' : `metadata.generation ${metadataGeneration}, `;
     const then = flow && flow.generation !== generation ? `; the flow found it as of ${flow.generation}` : '';
@@ -39,6 +51,7 @@ export function renderExplanation(explanation: Explanation, isWide: boolean): st
       ['generation', `${own}change ${generation}${then}`],
       ['choice', `${algorithm} among the ${set} set`],
     );
+    if (then !== '') facts.push(['since then', changesOf(since)]);
     if (chosen) facts.push(['slice', `${chosen.slice} (${place(chosen.origin)})`]);
   }
   if (flow) {

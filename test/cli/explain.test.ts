@@ -61,6 +61,7 @@ const EXPLANATION: Explanation = {
     generation: 5,
     algorithm: 'roundRobin',
     set: 'cluster',
+    since: { came: ['10.77.0.15:8080'], left: ['10.77.0.16:8080', '10.77.0.17:8080'] },
   },
   backend: '10.77.0.12:8080',
   candidates: [
@@ -116,9 +117,23 @@ describe('explain prints', () => {
     expect(stdout).toContain('tcp 10.77.0.11:40000 → 10.96.0.10:80 in blue: established, begun 2m ago');
     expect(stdout).toContain('default/shop, port http, by its clusterIP (shop.yaml:1)');
     expect(stdout).toContain('metadata.generation 7, change 5; the flow found it as of 3');
+    expect(stdout).toContain('since then  came 10.77.0.15:8080; left 10.77.0.16:8080, 10.77.0.17:8080');
     expect(stdout).toContain('default/shop-1 (shop.yaml:20)');
     expect(stdout).toMatch(/10\.77\.0\.13:8080 .*could be chosen/);
     expect(stdout).toMatch(/10\.77\.0\.14:8080 .*not ready .*no: not ready/);
+  });
+
+  it.each([
+    [{ came: [], left: [] }, 'the same endpoints'],
+    [{ came: [], left: ['10.77.0.16:8080'] }, 'left 10.77.0.16:8080'],
+    [null, 'more changed than is remembered; candidates are those of now'],
+  ])('what has changed since an older flow began: %j', async (since, text) => {
+    const service = { ...EXPLANATION.service!, since };
+    daemon.answer = () => ({ body: { ...EXPLANATION, service } });
+    const { stdout } = await daemon.twill('explain', 'tcp', FLOW.client, FLOW.vip);
+    expect(stdout).toContain(`\n  since then  ${text}\n`);
+    daemon.answer = () => ({ body: { ...EXPLANATION, service: { ...service, generation: 3 } } });
+    expect((await daemon.twill('explain', 'tcp', FLOW.client, FLOW.vip)).stdout).not.toContain('since then');
   });
 
   it('says plainly when there is no such flow', async () => {

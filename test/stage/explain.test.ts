@@ -101,6 +101,51 @@ describe('what is asked about a flow', () => {
   });
 });
 
+describe('of a flow older than its service', () => {
+  const since = (fabric: Fabric, clientPort = 4000) => explain(fabric, { clientPort }).service!.since;
+  const text = (...ips: string[]) => ips.map((ip) => `${ip}:8080`);
+
+  it('says who has come and who has left since', () => {
+    const fabric = new Fabric();
+    put(fabric, service({ backends: backends(IPS.b, IPS.c) }));
+    connect(fabric, 4000);
+    expect(since(fabric)).toEqual({ came: [], left: [] });
+    put(fabric, service({ backends: backends(IPS.b, IPS.c, IPS.far) }));
+    connect(fabric, 4001);
+    put(fabric, service({ backends: backends(IPS.b, IPS.far, '10.77.0.30') }));
+    put(fabric, service({ backends: backends(IPS.far, '10.77.0.30') }));
+    put(fabric, service({ backends: backends(IPS.b, IPS.far) }));
+    expect(since(fabric)).toEqual({ came: text(IPS.far), left: text(IPS.c) });
+    expect(since(fabric, 4001)).toEqual({ came: [], left: text(IPS.c) });
+    expect(explain(fabric, { clientPort: 5000 }).service!.since).toEqual({ came: [], left: [] });
+  });
+
+  it('goes by its own set of its own service', () => {
+    const fabric = new Fabric();
+    const local = { internalLocal: true, backends: backends(IPS.b, IPS.c) };
+    const other = { id: 1, name: 'default/other:', vip: address4('10.96.0.11') };
+    put(fabric, service({ ...local, local: backends(IPS.b) }), service({ ...other, backends: [] }));
+    connect(fabric, 4000);
+    put(fabric, service({ ...local, backends: backends(IPS.b), local: backends(IPS.b) }));
+    put(fabric, service({ ...other, backends: backends(IPS.c) }));
+    expect(since(fabric)).toEqual({ came: [], left: [] });
+    put(fabric, service({ ...local, backends: backends(IPS.b), local: backends(IPS.c) }));
+    expect(since(fabric)).toEqual({ came: text(IPS.c), left: text(IPS.b) });
+  });
+
+  it('says so when more has changed than is remembered', () => {
+    const fabric = new Fabric();
+    put(fabric, service({ backends: backends(IPS.b) }));
+    connect(fabric, 4000);
+    for (let i = 0; i < 2048; i++) put(fabric, service({ backends: backends(i % 2 === 0 ? IPS.c : IPS.b) }));
+    expect(since(fabric)).toEqual({ came: [], left: [] });
+    connect(fabric, 4001);
+    put(fabric, service({ backends: backends(IPS.c) }));
+    expect(since(fabric)).toBe(null);
+    expect(since(fabric, 4001)).toEqual({ came: text(IPS.c), left: text(IPS.b) });
+  });
+});
+
 describe('what a change would mean to living flows', () => {
   /** Without `services`, service 0 goes. */
   function preview(fabric: Fabric, services: ServiceConfig[], ops: Op[] = []): FateRow[] {

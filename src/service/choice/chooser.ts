@@ -49,8 +49,8 @@ export class Chooser {
   private readonly clients = new Hasher(0x636c6965);
   /** Number of the latest change of a service port; never 0. */
   private clock = 1;
-  /** Number of the latest transaction that changed any. */
-  private transaction = 0;
+  /** Number of the latest transaction that changed any, or is about to. */
+  transaction = 0;
 
   constructor(
     private readonly services: Services,
