@@ -5,6 +5,7 @@ import type { Change } from '../../control/types.ts';
 import type { Fate, FateRow } from '../../dataplane/messages.ts';
 import { call } from '../client.ts';
 import type { Context } from '../context.ts';
+import { Failed } from '../failure.ts';
 import { type ClientOptions, outputOption, socketOption, socketPath, timeoutOption } from '../options.ts';
 import { readPaths } from '../paths.ts';
 import { type Column, renderTable } from '../table.ts';
@@ -44,6 +45,7 @@ export function registerApply(program: Command, context: Context): void {
           printFates(context, answer.flows, answer.fates, options.output === 'wide');
         }
       }
+      if (answer.changes.length === 0) throw new Failed(`no resource in ${options.filename.join(', ')}`);
     });
 }
 
