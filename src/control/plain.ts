@@ -35,6 +35,7 @@ export class PlainReader {
   private addressType = '';
   private hasVip = false;
   private vipWord = 0;
+  private isNodePort = false;
   private internalLocal = false;
   private externalLocal = false;
   private ports: ServicePort[] = [];
@@ -64,7 +65,8 @@ export class PlainReader {
     this.namespace = 'default';
     this.ports = [];
     this.nodes = [];
-    this.hasSpec = this.isSlice = this.hasVip = this.internalLocal = this.externalLocal = false;
+    this.hasSpec = this.isSlice = this.hasVip = this.isNodePort = false;
+    this.internalLocal = this.externalLocal = false;
     if (this.used + MOST_ENDPOINTS * ENDPOINT_WORDS > POOL_WORDS) {
       this.words = new Int32Array(POOL_WORDS);
       this.used = 0;
@@ -77,6 +79,7 @@ export class PlainReader {
     const end = cursor.at;
     if (this.kind === 'Service' && this.apiVersion === 'v1') {
       if (!this.hasSpec || this.isSlice || !this.hasVip || !areDistinct(this.ports)) return null;
+      if (this.isNodePort && this.ports.some(({ nodePort }) => nodePort === 0)) return null;
       const words: Words = [0, 0, IPV4_HIGH, this.vipWord];
       const spec: ServiceSpec = {
         addresses: [{ kind: 'clusterIP', words }],
@@ -197,7 +200,7 @@ export class PlainReader {
     }
     switch (key) {
       case Key.TYPE:
-        this.oneOf('ClusterIP', 'NodePort', 'LoadBalancer');
+        this.isNodePort = this.oneOf('ClusterIP', 'NodePort', 'LoadBalancer') === 'NodePort';
         break;
       case Key.CLUSTER_IP:
         this.vip();
@@ -243,7 +246,7 @@ export class PlainReader {
     cursor.open();
     for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) {
       if (key === Key.NAME) name = this.word();
-      else if (key === Key.PROTOCOL) protocol = this.oneOf('TCP', 'UDP', 'SCTP');
+      else if (key === Key.PROTOCOL) protocol = this.oneOf('TCP', 'UDP');
       else if (key === Key.PORT) port = this.number();
       else if (key === Key.NODE_PORT && this.hasSpec) nodePort = this.nodePort();
       else cursor.skip();

@@ -205,6 +205,7 @@ class Daemon {
       counters: this.#counters,
       sampler: this.#sampler,
       prober,
+      health,
       version: this.#options.version,
       started: this.#started,
     });

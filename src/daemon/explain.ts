@@ -97,7 +97,10 @@ function tooMany(flows: readonly FlowRow[]): Rejected {
     ({ network, protocol, client, vip, backend }) =>
       `  ${protocol} ${client} ${vip} (${backend}) in ${network}`,
   );
-  return new Rejected(['several flows fit; add protocol, ports or --network:', ...lines]);
+  return new Rejected([
+    'several flows fit; add what tells one apart, or a port of the client that is in none for a new flow:',
+    ...lines,
+  ]);
 }
 
 function compose(

@@ -164,6 +164,9 @@ export class Manager {
       if (!before) {
         throw new Rejected([`no ${kind} ${namespace === '' ? '' : `${namespace}/`}${name}`], 404);
       }
+      if (kind === 'Host') {
+        throw new Rejected([`Host ${name} says who this daemon is; stop the daemon instead`]);
+      }
       if (kind === 'Network') {
         const others = [...this.#set.of('Port'), ...this.#set.of('Peer')];
         const needed = others.flatMap((resource) => neededBy(name, resource));

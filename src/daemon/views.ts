@@ -23,6 +23,7 @@ import {
 } from '../telemetry/counters.ts';
 import { DROP_REASONS, Drop } from '../telemetry/drop.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
+import type { Health } from './health/health.ts';
 import type { Manager } from './manager.ts';
 import type { Prober } from './probes.ts';
 import type { Sampler } from './sampler.ts';
@@ -33,6 +34,7 @@ export interface ViewOptions {
   readonly counters: Counters;
   readonly sampler: Sampler;
   readonly prober: Prober;
+  readonly health: Pick<Health, 'problems'>;
   readonly version: string;
   /** performance.now() when the daemon became ready to start. */
   readonly started: number;
@@ -148,7 +150,7 @@ export class Views {
   }
 
   #problems(generation: Generation): string[] {
-    const { manager, prober } = this.#o;
+    const { manager, prober, health } = this.#o;
     const gone = generation.ports
       .filter((port) => manager.isGone(port))
       .map((port) => `port ${port.config.name} is gone: make its namespace again, then twill apply -f FILE`);
@@ -158,7 +160,7 @@ export class Views {
           prober.state(peer.name).reachable === 'no' && (this.#lastHeard(peer.id) ?? HEARD_S) >= HEARD_S,
       )
       .map((peer) => `peer ${peer.name} answers no ICMP echo and has sent nothing for ${HEARD_S} s`);
-    return [...gone, ...silent, ...manager.host.problems];
+    return [...gone, ...silent, ...manager.host.problems, ...health.problems];
   }
 
   #dropTotals(): Status['drops'] {

@@ -162,8 +162,9 @@ endpoints: [{addresses: [${address}]}]
       'network blue is needed by port web; first: twill delete port web',
       'network blue is needed by port db; first: twill delete port db',
     ]);
-    const [host] = await rejection(manager.remove('Host', '', 'alpha'));
-    expect(host).toContain('no Host');
+    expect(await rejection(manager.remove('Host', '', 'alpha'))).toEqual([
+      'Host alpha says who this daemon is; stop the daemon instead',
+    ]);
     await expect(manager.remove('Port', '', 'nope')).rejects.toMatchObject({ status: 404 });
   });
 });
