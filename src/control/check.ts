@@ -71,7 +71,7 @@ export function checkFabric(resources: readonly Resource[]): Checked {
 
 /** M3: one object, one definition. The first of several is judged further. */
 export function withoutDuplicates(resources: readonly Resource[], problems: Problem[]): Resource[] {
-  const seen = new Map<Kind, NamedMap<Resource>>();
+  const seen = new Map<Kind, NamedMap<true>>();
   return resources.filter((resource) => {
     const { kind, namespace, name } = resource;
     let named = seen.get(kind);
@@ -79,11 +79,10 @@ export function withoutDuplicates(resources: readonly Resource[], problems: Prob
       named = new NamedMap();
       seen.set(kind, named);
     }
-    const first = named.get(namespace, name);
-    if (first === undefined) {
-      named.set(namespace, name, resource);
-      return true;
-    }
+    if (named.set(namespace, name, true)) return true;
+    const first = resources.find(
+      (other) => other.kind === kind && other.namespace === namespace && other.name === name,
+    )!;
     const message = `${nameOf(resource)} is already defined at ${formatOrigin(first.origin)}; definitions are not merged, keep one`;
     problems.push(problemIn(resource, 'metadata.name', message));
     return false;
