@@ -1,3 +1,5 @@
+import type { Kind, Resource } from './types.ts';
+
 /** A map from (namespace, name). Two levels, so that no key is put together for every look. */
 export class NamedMap<T> {
   readonly #namespaces = new Map<string, Map<string, T>>();
@@ -48,5 +50,57 @@ export class NamedMap<T> {
       this.#lastNames = this.#namespaces.get(namespace);
     }
     return this.#lastNames;
+  }
+}
+
+/** Resources by kind, namespace and name. */
+export class ResourceMap {
+  readonly #kinds = new Map<Kind, NamedMap<Resource>>();
+
+  kinds(): Iterable<Kind> {
+    return this.#kinds.keys();
+  }
+
+  *of(kind: Kind): Generator<Resource> {
+    yield* this.#kinds.get(kind)?.values() ?? [];
+  }
+
+  *all(): Generator<Resource> {
+    for (const named of this.#kinds.values()) yield* named.values();
+  }
+
+  count(kind: Kind): number {
+    return this.#kinds.get(kind)?.size ?? 0;
+  }
+
+  get isEmpty(): boolean {
+    for (const { size } of this.#kinds.values()) if (size > 0) return false;
+    return true;
+  }
+
+  get(kind: Kind, namespace: string, name: string): Resource | undefined {
+    return this.#kinds.get(kind)?.get(namespace, name);
+  }
+
+  /** @returns false when it took the place of another */
+  set(resource: Resource): boolean {
+    let named = this.#kinds.get(resource.kind);
+    if (!named) {
+      named = new NamedMap();
+      this.#kinds.set(resource.kind, named);
+    }
+    return named.set(resource.namespace, resource.name, resource);
+  }
+
+  /** @returns false when `before` is not there; then nothing changes */
+  replace(before: Resource, after: Resource): boolean {
+    if (this.get(before.kind, before.namespace, before.name) !== before) return false;
+    this.set(after);
+    return true;
+  }
+
+  /** The one of that name, if there is one. */
+  delete({ kind, namespace, name }: Resource): void {
+    this.#kinds.get(kind)?.delete(namespace, name);
   }
 }
