@@ -71,10 +71,19 @@ export class Executor {
   }
 
   /**
+   * @param commit called once, when nothing can be refused any more: services alone never are, and what it has to do
+   * is done while the worker takes them
    * @param host absent: it stays as it is
    * @throws DeviceFailure, HostFailure, or the worker's refusal; in all cases nothing has changed.
    */
-  async run(plan: Plan, ops: readonly Op[], services: ServiceBatch, host?: HostPlan): Promise<void> {
+  async run(
+    plan: Plan,
+    ops: readonly Op[],
+    services: ServiceBatch,
+    commit: () => void,
+    host?: HostPlan,
+  ): Promise<void> {
+    let isSure = false;
     const undo: Undo[] = [];
     const taps: OpenTap[] = [];
     const underlays: OpenUnderlay[] = [];
@@ -99,7 +108,10 @@ export class Executor {
         ...plan.closeUnderlays.map((u) => u.device),
       ].filter((device) => this.#taps.has(device) || this.#underlays.has(device));
       undo.push(() => this.#forget([...added.addTaps, ...added.addUnderlays].map((a) => a.device)));
-      await this.#dataplane.apply({ ...added, remove }, ops, services);
+      const applied = this.#dataplane.apply({ ...added, remove }, ops, services);
+      isSure = [ops, taps, underlays, remove].every(({ length }) => length === 0);
+      if (isSure) commit();
+      await applied;
     } catch (error) {
       for (const step of undo.reverse()) {
         try {
@@ -110,6 +122,7 @@ export class Executor {
       }
       throw error;
     }
+    if (!isSure) commit();
     for (const port of plan.removePorts) this.#closeTap(port.config.device);
     for (const underlay of plan.closeUnderlays) this.#closeUnderlay(underlay.device);
     for (const tap of taps) this.#taps.set(tap.plan.config.device, tap);

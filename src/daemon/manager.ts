@@ -14,10 +14,11 @@ import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
 import { hostPlan } from '../control/host-plan.ts';
 import { mtuWarnings } from '../control/mtu.ts';
+import { ResourceMap } from '../control/named.ts';
 import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
-import { ServiceBook } from '../control/services.ts';
+import { type Replacement, ServiceBook } from '../control/services.ts';
 import { nodeAddresses, ownNode, type Surroundings, surroundingsOf } from '../control/surroundings.ts';
 import type {
   Change,
@@ -41,8 +42,8 @@ import { Executor, type Kernel } from './executor.ts';
 import { Faces } from './faces.ts';
 import { DeviceFailure, explain, explainHost, preflight } from './failures.ts';
 import type { Observer } from './health/progress.ts';
-import { HostFailure, type HostSide } from './host-side.ts';
-import { type OwnedReplacement, OwnedSet } from './owned.ts';
+import { HostFailure, type HostSide, type ServiceChange } from './host-side.ts';
+import { type OwnedChange, OwnedSet } from './owned.ts';
 
 /** Refused; nothing has changed. */
 export class Rejected extends Error {
@@ -152,8 +153,8 @@ export class Manager {
   /** The texts of the command line's files, the first time or again. @throws Rejected */
   load(sources: readonly Source[], parsed?: Parsed): Promise<ApplyResponse> {
     return this.#observe(true, () => {
-      const { single, problems, warnings } = parse(sources, parsed);
-      return this.#transact(this.#set.files(single), problems, warnings);
+      const { named, problems, warnings } = parse(sources, parsed);
+      return this.#transact(this.#set.files(named), problems, warnings);
     });
   }
 
@@ -172,7 +173,7 @@ export class Manager {
         const needed = others.flatMap((resource) => neededBy(name, resource));
         if (needed.length > 0) throw new Rejected(needed);
       }
-      return this.#transact([{ before, after: undefined, owner: 'socket' }], [], []);
+      return this.#transact(this.#set.removed(before), [], []);
     });
   }
 
@@ -253,11 +254,12 @@ export class Manager {
    * @param problems of the texts: duplicates, which a set no longer shows (P35)
    */
   async #transact(
-    replacements: readonly OwnedReplacement[],
+    change: OwnedChange,
     problems: readonly Problem[],
     warnings: readonly Problem[],
     dryRun = false,
   ): Promise<ApplyResponse> {
+    const { replacements } = change;
     const running = this.#generation;
     const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
     const fabric = this.#fabricAfter(replacements);
@@ -277,16 +279,21 @@ export class Manager {
     refuse(preflight(plan.createPorts, fabric));
     if (dryRun) return { changes, warnings: lines, ...(await this.#preview(plan, staged.batch)) };
     const ops = plan.ops.map((op) => this.#withPath(op));
+    const host = isFabric ? hostPlan(fabric, this.#facts) : undefined;
+    let faces = null as ServiceChange | null;
+    const commit = (): void => {
+      change.commit();
+      staged.commit();
+      faces = this.#faces.commit(replacements);
+    };
     try {
-      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
+      await this.#executor.run(plan, ops, staged.batch, commit, host);
     } catch (error) {
       if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure
         ? new Rejected([formatProblem(await explain(error, fabric))])
         : error;
     }
-    this.#set.commit(replacements);
-    staged.commit();
     this.#changed = replacements.flatMap(({ after }, i) =>
       after && changes[i]!.action !== 'unchanged' ? [after] : [],
     );
@@ -294,7 +301,6 @@ export class Manager {
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
     lines.push(...(await this.#revive(generation, fabric)));
-    const faces = this.#faces.commit(replacements);
     if (faces) this.#options.host.serve(faces);
     lines.push(...this.#options.host.problems);
     if (isFabric) this.#options.onChange?.();
@@ -311,7 +317,7 @@ export class Manager {
   }
 
   /** Everything but services as it will be; what was just read comes last. */
-  #fabricAfter(replacements: readonly OwnedReplacement[]): Resource[] {
+  #fabricAfter(replacements: readonly Replacement[]): Resource[] {
     const own = replacements.filter((r) => !isService((r.after ?? r.before)!));
     const replaced = new Set(own.map((r) => r.before));
     const kinds = this.#set.kinds().filter((kind) => !isServiceKind(kind));
@@ -390,6 +396,8 @@ function neededBy(network: string, resource: Resource): string[] {
 
 interface Read {
   readonly single: readonly Resource[];
+  /** The same, by name. */
+  readonly named: ResourceMap;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
 }
@@ -397,7 +405,9 @@ interface Read {
 function parse(sources: readonly Source[], parsed = parseSources(sources)): Read {
   refuse(parsed.problems);
   const problems: Problem[] = [];
-  return { single: withoutDuplicates(parsed.resources, problems), problems, warnings: parsed.warnings };
+  const named = new ResourceMap();
+  const single = withoutDuplicates(parsed.resources, problems, named);
+  return { single, named, problems, warnings: parsed.warnings };
 }
 
 const isServiceKind = (kind: Kind): boolean => kind === 'Service' || kind === 'EndpointSlice';
