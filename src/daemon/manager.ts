@@ -9,6 +9,7 @@
  */
 import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
+import { ownAddressWarnings } from '../control/check/services.ts';
 import { checkFabric, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
@@ -272,6 +273,8 @@ export class Manager {
     });
     const found = [...warnings, ...judged.warnings, ...staged.warnings];
     if (isFabric) found.push(...mtuWarnings(fabric, this.#facts));
+    const changed = replacements.flatMap(({ after }) => after ?? []);
+    found.push(...ownAddressWarnings(changed, this.#facts));
     const lines = found.map(formatProblem);
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
