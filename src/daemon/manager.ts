@@ -34,7 +34,6 @@ import type {
   ResourceOf,
   Source,
 } from '../control/types.ts';
-import type { Op, PeerConfig } from '../dataplane/config.ts';
 import type { ServiceBatch } from '../dataplane/messages.ts';
 import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
@@ -43,22 +42,11 @@ import { Faces } from './faces.ts';
 import { DeviceFailure, explain, explainHost, preflight } from './failures.ts';
 import type { Observer } from './health/progress.ts';
 import { HostFailure, type HostSide } from './host-side.ts';
-import { type OwnedReplacement, OwnedSet } from './owned.ts';
-
-/** Refused; nothing has changed. */
-export class Rejected extends Error {
-  override readonly name = 'Rejected';
-  /** One line each. */
-  readonly errors: readonly string[];
-  /** HTTP status. */
-  readonly status: number;
-
-  constructor(errors: readonly string[], status = 422) {
-    super(errors.join('\n'));
-    this.errors = errors;
-    this.status = status;
-  }
-}
+import { isOfFabric, type OwnedReplacement, OwnedSet } from './owned.ts';
+import { PathLimits } from './path-limits.ts';
+import { Rejected, refuse } from './rejected.ts';
+import { neededBy } from './removal.ts';
+import { reviveGone } from './revival.ts';
 
 export interface ManagerOptions {
   readonly kernel: Kernel;
@@ -74,8 +62,7 @@ export class Manager {
   readonly #options: ManagerOptions;
   readonly #executor: Executor;
   readonly #facts: Facts;
-  /** Peer location → largest inner packet its path takes (V17). */
-  readonly #paths = new Map<number, number>();
+  readonly #paths = new PathLimits();
   readonly #set = new OwnedSet();
   readonly services = new ServiceBook();
   readonly #faces = new Faces();
@@ -94,7 +81,7 @@ export class Manager {
   }
 
   get resources(): readonly Resource[] {
-    return this.#set.kinds().flatMap((kind): Resource[] => this.#set.of(kind));
+    return this.#set.all();
   }
 
   of<K extends Kind>(kind: K): readonly ResourceOf<K>[] {
@@ -165,14 +152,8 @@ export class Manager {
       if (!before) {
         throw new Rejected([`no ${kind} ${namespace === '' ? '' : `${namespace}/`}${name}`], 404);
       }
-      if (kind === 'Host') {
-        throw new Rejected([`Host ${name} says who this daemon is; stop the daemon instead`]);
-      }
-      if (kind === 'Network') {
-        const others = [...this.#set.of('Port'), ...this.#set.of('Peer')];
-        const needed = others.flatMap((resource) => neededBy(name, resource));
-        if (needed.length > 0) throw new Rejected(needed);
-      }
+      const needed = neededBy(before, [...this.#set.of('Port'), ...this.#set.of('Peer')]);
+      if (needed.length > 0) throw new Rejected(needed);
       return this.#transact([{ before, after: undefined, owner: 'socket' }], [], []);
     });
   }
@@ -194,10 +175,8 @@ export class Manager {
   limitPath(peer: string, inner: number): Promise<void> {
     return this.#enqueue(async () => {
       const config = this.#generation?.peers.find((p) => p.name === peer);
-      if (!config || (this.#paths.get(config.id) ?? 0) === inner) return;
-      if (inner === 0) this.#paths.delete(config.id);
-      else this.#paths.set(config.id, inner);
-      await this.#options.dataplane.apply(NO_DEVICES, [{ op: 'peer', peer: this.#limited(config) }]);
+      if (!config || !this.#paths.set(config.id, inner)) return;
+      await this.#options.dataplane.apply(NO_DEVICES, [this.#paths.limited({ op: 'peer', peer: config })]);
     });
   }
 
@@ -260,8 +239,8 @@ export class Manager {
     dryRun = false,
   ): Promise<ApplyResponse> {
     const running = this.#generation;
-    const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
-    const fabric = this.#fabricAfter(replacements);
+    const isFabric = running === null || replacements.some(isOfFabric);
+    const fabric = this.#set.fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
     const staged = this.services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
@@ -279,7 +258,7 @@ export class Manager {
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
     if (dryRun) return { changes, warnings: lines, ...(await this.#preview(plan, staged.batch)) };
-    const ops = plan.ops.map((op) => this.#withPath(op));
+    const ops = plan.ops.map((op) => this.#paths.limited(op));
     try {
       await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
     } catch (error) {
@@ -294,9 +273,8 @@ export class Manager {
       after && changes[i]!.action !== 'unchanged' ? [after] : [],
     );
     this.#generation = generation;
-    const peers = new Set(generation.peers.map((peer) => peer.id));
-    for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
-    lines.push(...(await this.#revive(generation, fabric)));
+    this.#paths.keep(generation.peers);
+    lines.push(...(await reviveGone(this.#executor, generation, fabric, this.#options.log)));
     const faces = this.#faces.commit(replacements);
     if (faces) this.#options.host.serve(faces);
     lines.push(...this.#options.host.problems);
@@ -314,53 +292,10 @@ export class Manager {
     return { flows, fates };
   }
 
-  /** Everything but services as it will be; what was just read comes last. */
-  #fabricAfter(replacements: readonly OwnedReplacement[]): Resource[] {
-    const own = replacements.filter((r) => !isService((r.after ?? r.before)!));
-    const replaced = new Set(own.map((r) => r.before));
-    const kinds = this.#set.kinds().filter((kind) => !isServiceKind(kind));
-    const others = kinds.flatMap((kind): Resource[] => this.#set.of(kind)).filter((r) => !replaced.has(r));
-    return [...others, ...own.flatMap(({ after }) => after ?? [])];
-  }
-
   #report(changes: readonly Change[]): void {
     const counts: Partial<Record<Change['action'], number>> = {};
     for (const { action } of changes) counts[action] = (counts[action] ?? 0) + 1;
     this.#options.log.info(counts, 'applied');
-  }
-
-  /** @returns why some devices are still gone, one line each. */
-  async #revive(generation: Generation, resources: readonly Resource[]): Promise<string[]> {
-    const gone = generation.ports.filter((port) => this.isGone(port));
-    const lines: string[] = [];
-    const tries = generation.underlays.map((underlay) => () => this.#executor.reviveUnderlay(underlay));
-    for (const port of gone) {
-      const absent = preflight([port], resources);
-      lines.push(...absent.map(formatProblem));
-      if (absent.length > 0) continue;
-      tries.push(async () => {
-        await this.#executor.revive(port);
-        this.#options.log.info({ port: port.config.name }, 'port is back');
-      });
-    }
-    for (const attempt of tries) {
-      try {
-        await attempt();
-      } catch (error) {
-        const known = error instanceof DeviceFailure;
-        lines.push(known ? formatProblem(await explain(error, resources)) : String(error));
-      }
-    }
-    return lines;
-  }
-
-  #withPath(op: Op): Op {
-    return op.op === 'peer' ? { op: 'peer', peer: this.#limited(op.peer) } : op;
-  }
-
-  #limited(peer: PeerConfig): PeerConfig {
-    const inner = this.#paths.get(peer.id);
-    return inner === undefined ? peer : { ...peer, pathMtu: inner };
   }
 }
 
@@ -379,19 +314,6 @@ const NO_PLAN: Plan = {
 };
 const NO_DEVICES = { addTaps: [], addUnderlays: [], remove: [] } as const;
 
-/** What to do about a resource that keeps a network from being deleted. */
-function neededBy(network: string, resource: Resource): string[] {
-  const { kind, name } = resource;
-  const needs =
-    (kind === 'Port' && resource.spec.network === network) ||
-    (kind === 'Peer' &&
-      (resource.spec.networks?.includes(network) === true ||
-        resource.spec.static.some((entry) => entry.network === network)));
-  if (!needs) return [];
-  const other = `${kind.toLowerCase()} ${name}`;
-  return [`network ${network} is needed by ${other}; first: twill delete ${other}`];
-}
-
 interface Read {
   readonly single: readonly Resource[];
   readonly problems: readonly Problem[];
@@ -402,11 +324,4 @@ function parse(sources: readonly Source[], parsed = parseSources(sources)): Read
   refuse(parsed.problems);
   const problems: Problem[] = [];
   return { single: withoutDuplicates(parsed.resources, problems), problems, warnings: parsed.warnings };
-}
-
-const isServiceKind = (kind: Kind): boolean => kind === 'Service' || kind === 'EndpointSlice';
-const isService = ({ kind }: Resource): boolean => isServiceKind(kind);
-
-function refuse(problems: readonly Problem[]): void {
-  if (problems.length > 0) throw new Rejected(problems.map(formatProblem));
 }

@@ -22,6 +22,12 @@ interface Owned {
   readonly owner: Owner;
 }
 
+const isService = (kind: Kind): boolean => kind === 'Service' || kind === 'EndpointSlice';
+
+/** Whether a change is of more than services. */
+export const isOfFabric = ({ before, after }: OwnedReplacement): boolean =>
+  !isService((after ?? before)!.kind);
+
 export class OwnedSet {
   readonly #kinds = new Map<Kind, NamedMap<Owned>>();
 
@@ -34,8 +40,17 @@ export class OwnedSet {
     return this.#of(kind).size;
   }
 
-  kinds(): Kind[] {
-    return [...this.#kinds.keys()];
+  all(): Resource[] {
+    return [...this.#kinds.keys()].flatMap((kind): Resource[] => this.of(kind));
+  }
+
+  /** Everything but services as it will be; what was just read comes last. */
+  fabricAfter(changes: readonly OwnedReplacement[]): Resource[] {
+    const own = changes.filter(isOfFabric);
+    const replaced = new Set(own.map(({ before }) => before));
+    const kinds = [...this.#kinds.keys()].filter((kind) => !isService(kind));
+    const others = kinds.flatMap((kind): Resource[] => this.of(kind)).filter((one) => !replaced.has(one));
+    return [...others, ...own.flatMap(({ after }) => after ?? [])];
   }
 
   get(kind: Kind, namespace: string, name: string): Resource | undefined {
