@@ -37,7 +37,8 @@ import type {
 import type { ServiceBatch } from '../dataplane/messages.ts';
 import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
-import { Executor, type Kernel } from './executor.ts';
+import type { Kernel } from './devices.ts';
+import { Executor } from './executor.ts';
 import { Faces } from './faces.ts';
 import { DeviceFailure, explain, explainHost, preflight } from './failures.ts';
 import type { Observer } from './health/progress.ts';
