@@ -14,7 +14,8 @@ import type { EndpointSliceSpec, Resource, ResourceOf } from '../control/types.t
 import type { FlowAnswer, FlowRow, ServicePortRow } from '../dataplane/messages.ts';
 import { DROP_REASONS } from '../telemetry/drop.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
-import { type Manager, Rejected } from './manager.ts';
+import type { Manager } from './manager.ts';
+import { Rejected } from './rejected.ts';
 
 const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
 

@@ -17,6 +17,11 @@ export interface OwnedChange {
   commit(): void;
 }
 
+const isService = (kind: Kind): boolean => kind === 'Service' || kind === 'EndpointSlice';
+
+/** Whether a change is of more than services. */
+export const isOfFabric = ({ before, after }: Replacement): boolean => !isService((after ?? before)!.kind);
+
 export class OwnedSet {
   #files = new ResourceMap();
   readonly #socket = new ResourceMap();
@@ -30,8 +35,17 @@ export class OwnedSet {
     return this.#files.count(kind) + this.#socket.count(kind);
   }
 
-  kinds(): Kind[] {
-    return [...new Set([...this.#files.kinds(), ...this.#socket.kinds()])];
+  all(): Resource[] {
+    return this.#kinds().flatMap((kind): Resource[] => this.of(kind));
+  }
+
+  /** Everything but services as it will be; what was just read comes last. */
+  fabricAfter(changes: readonly Replacement[]): Resource[] {
+    const own = changes.filter(isOfFabric);
+    const replaced = new Set(own.map(({ before }) => before));
+    const kinds = this.#kinds().filter((kind) => !isService(kind));
+    const others = kinds.flatMap((kind): Resource[] => this.of(kind)).filter((one) => !replaced.has(one));
+    return [...others, ...own.flatMap(({ after }) => after ?? [])];
   }
 
   get(kind: Kind, namespace: string, name: string): Resource | undefined {
@@ -75,6 +89,10 @@ export class OwnedSet {
       this.#socket.delete(before);
     };
     return { replacements: [{ before, after: undefined }], commit };
+  }
+
+  #kinds(): Kind[] {
+    return [...new Set([...this.#files.kinds(), ...this.#socket.kinds()])];
   }
 
   #find({ kind, namespace, name }: Resource): Resource | undefined {

@@ -5,7 +5,8 @@ import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { attachedFile } from '../../src/control/problem.ts';
 import type { Dataplane } from '../../src/daemon/dataplane-proxy.ts';
 import { HostSide } from '../../src/daemon/host-side.ts';
-import { Manager, Rejected } from '../../src/daemon/manager.ts';
+import { Manager } from '../../src/daemon/manager.ts';
+import { Rejected } from '../../src/daemon/rejected.ts';
 import { servicesIn } from '../control/fixture.ts';
 import {
   errno,
