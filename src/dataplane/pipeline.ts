@@ -40,6 +40,7 @@ import { Ending } from '../service/ending.ts';
 import { Fragments } from '../service/fragments.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
+import { Reach } from '../service/reach.ts';
 import { Related } from '../service/related.ts';
 import { Services } from '../service/services.ts';
 import { SourceNat } from '../service/snat.ts';
@@ -79,6 +80,7 @@ export class Pipeline {
   readonly judge: Judge;
   readonly chooser: Chooser;
   readonly nat: SourceNat;
+  readonly reach: Reach;
   readonly opener: Opener;
   readonly ending: Ending;
   readonly fragments: Fragments;
@@ -152,6 +154,7 @@ export class Pipeline {
     this.chooser = new Chooser(this.services, this.flows, seed);
     this.tracker = new Tracker(packets, this.flows);
     this.nat = new SourceNat(networks, locations, this.flows, this.hostRules, seed);
+    this.reach = new Reach(this.services, this.chooser, this.nat);
     this.opener = new Opener(
       packets,
       this.flows,
@@ -160,6 +163,7 @@ export class Pipeline {
       this.affinities,
       this.judge,
       this.chooser,
+      this.reach,
       this.nat,
       this.originator,
     );
@@ -303,6 +307,7 @@ export class Pipeline {
   membersChanged(): void {
     this.members = this.locations.largestFlood();
     this.fit.limitsChanged();
+    this.reach.fabricChanged();
     this.fastPath.configure();
   }
 

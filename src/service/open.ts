@@ -12,6 +12,7 @@ import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import type { Affinities } from './affinity.ts';
 import { affineEndpoint } from './choice/affine.ts';
 import type { Chooser } from './choice/chooser.ts';
+import type { Reach } from './reach.ts';
 import { BACKEND_WORDS, ServiceFlag } from './record.ts';
 import { lacksChecksum } from './rewrite.ts';
 import { EndpointSet, type Services } from './services.ts';
@@ -50,6 +51,7 @@ export class Opener {
     private readonly affinities: Affinities,
     private readonly judge: Judge,
     private readonly chooser: Chooser,
+    private readonly reach: Reach,
     private readonly nat: SourceNat,
     private readonly originator: Originator,
   ) {}
@@ -149,7 +151,9 @@ export class Opener {
     const affine = affineEndpoint(services, affinities, service, set, tuple, now);
     this.hasAffinity = affine >= 0;
     const picked = affine >= 0 ? affine : chooser.pick(service, set, tuple);
-    const index = picked < 0 ? NOBODY : this.reachable(service, set, tuple[Word.SCOPE]! >>> 8, picked);
+    const network = tuple[Word.SCOPE]! >>> 8;
+    const found = picked < 0 ? -1 : this.reach.find(service, set, network, picked);
+    const index = found >= 0 ? found : picked < 0 ? NOBODY : UNREACHABLE;
     const algorithm = (services.flags[service]! >>> ServiceFlag.ALGORITHM_SHIFT) & 3;
     this.how =
       kind |
@@ -186,20 +190,6 @@ export class Opener {
     flows.snat[row] = nat.isTranslated(tuple) ? 1 : 0;
     this.tracker.begin(slot, row, this.beyond);
     return row;
-  }
-
-  /** From the endpoint at `picked` on, the first one that can be reached. @returns its index, or UNREACHABLE. */
-  private reachable(service: number, set: EndpointSet, network: number, picked: number): number {
-    const { services, nat } = this;
-    const words = services.words(service);
-    const first = services.first(service, set);
-    const size = services.size(service, set);
-    for (let tries = 0, index = picked; tries < size; tries++) {
-      const at = first + index * BACKEND_WORDS;
-      if (words[at + 4]! >>> 16 !== 0 && nat.isReachable(network, words, at)) return index;
-      index = index + 1 === size ? 0 : index + 1;
-    }
-    return UNREACHABLE;
   }
 
   private isSyn(slot: number): boolean {

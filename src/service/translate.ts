@@ -18,7 +18,7 @@ import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Icmp } from '../wire/icmp.ts';
-import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { Ipv4, isHeaderSumRight, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 import type { Ending } from './ending.ts';
 import type { Fragments } from './fragments.ts';
@@ -245,6 +245,10 @@ export class Translate implements Restorer {
   private turn(slot: number, row: number, now: number): boolean {
     const { packets } = this;
     if (!this.isMasked(row)) return true;
+    if (packets.etherType[slot] === EtherType.IPV4 && !isHeaderSumRight(packets.view, packets.l3[slot]!)) {
+      packets.drop(slot, Drop.BAD_IP_HEADER);
+      return false;
+    }
     if (ttlOf(packets, slot) <= 1) {
       this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
       packets.drop(slot, Drop.TTL_EXPIRED);

@@ -108,7 +108,10 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('ECN', 'congestion mark on a flow that cannot carry it (RFC 6040)'),
   reason('BAD_OFFLOAD', 'oversized datagram whose inner headers do not describe a super-frame'),
   reason('GATEWAY_UNHANDLED', 'addressed to the gateway, which does not speak this protocol'),
-  reason('BAD_IP_HEADER', 'malformed IP packet that had to be routed or translated'),
+  reason(
+    'BAD_IP_HEADER',
+    'IP packet that had to be routed or translated: malformed, or to be routed with a wrong header checksum',
+  ),
   reason('TTL_EXPIRED', 'TTL reached zero at the gateway'),
   reason('NO_ROUTE', 'the gateway has no route to the destination'),
   reason('NEIGHBOR_PENDING_FULL', 'oldest of too many packets waiting for one address to be resolved'),

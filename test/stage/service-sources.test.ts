@@ -312,6 +312,24 @@ describe('answers', () => {
     expect(checksumIsRight6(readIpv6(own!.frame).packet)).toBe(true);
   });
 
+  it('N40: an answer that is to be routed on must have a right header checksum', () => {
+    const fabric = fabricWith(shop());
+    const there = seen(open(fabric, 'pod', NODE));
+    const packet = tcp({
+      from: IPS.b,
+      to: IPS.c,
+      sport: 8080,
+      dport: there.sport,
+      flags: 'SA',
+      seq: 7,
+      ack: 1001,
+    });
+    const frame = (bytes: number[]) => ethernet({ src: MACS.b, dst: MACS.c }, bytes);
+    expect(fabric.from('b', frame(packet.with(10, packet[10]! ^ 1)))).toEqual([]);
+    expect(fabric.drops()).toEqual({ BAD_IP_HEADER: 1 });
+    expect(fabric.from('b', frame(packet)).map(({ to }) => to)).toEqual(['a']);
+  });
+
   it('N6, A4: what reaches the host’s address and belongs to no flow is the host’s', () => {
     const fabric = fabricWith(shop());
     const there = seen(open(fabric, 'pod', NODE));
