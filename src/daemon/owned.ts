@@ -54,7 +54,9 @@ export class OwnedSet {
 
   /** @param resources without duplicates */
   applied(resources: readonly Resource[]): OwnedChange {
-    const replacements = resources.map((after): Replacement => ({ before: this.#find(after), after }));
+    const replacements = resources.map(
+      (after): Replacement => ({ before: this.get(after.kind, after.namespace, after.name), after }),
+    );
     const commit = (): void => {
       for (const { before, after } of replacements) {
         const isKept = before && sameContent(before, after!) && this.#files.replace(before, after!);
@@ -69,7 +71,8 @@ export class OwnedSet {
   /** @param named what the files hold now, which is kept */
   files(named: ResourceMap): OwnedChange {
     const replacements: Replacement[] = [];
-    for (const after of named.all()) replacements.push({ before: this.#find(after), after });
+    for (const after of named.all())
+      replacements.push({ before: this.get(after.kind, after.namespace, after.name), after });
     for (const before of this.#files.all()) {
       if (!named.get(before.kind, before.namespace, before.name)) {
         replacements.push({ before, after: undefined });
@@ -93,9 +96,5 @@ export class OwnedSet {
 
   #kinds(): Kind[] {
     return [...new Set([...this.#files.kinds(), ...this.#socket.kinds()])];
-  }
-
-  #find({ kind, namespace, name }: Resource): Resource | undefined {
-    return this.get(kind, namespace, name);
   }
 }
