@@ -28,10 +28,11 @@ import { Health, type HealthFacts } from './health/health.ts';
 import { HostSide } from './host-side.ts';
 import { hostSystem } from './host-system.ts';
 import { createLog, type LogLevel } from './log.ts';
-import { Manager, Rejected } from './manager.ts';
+import { Manager } from './manager.ts';
 import { Supervisor } from './notify.ts';
 import { innerLimit } from './path-limits.ts';
 import { Prober } from './probes.ts';
+import { Rejected } from './rejected.ts';
 import { Sampler } from './sampler.ts';
 import { ControlServer } from './server.ts';
 import { claimSocket } from './socket-file.ts';
@@ -205,6 +206,7 @@ class Daemon {
       counters: this.#counters,
       sampler: this.#sampler,
       prober,
+      health,
       version: this.#options.version,
       started: this.#started,
     });

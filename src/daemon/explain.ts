@@ -14,7 +14,8 @@ import type { EndpointSliceSpec, Resource, ResourceOf } from '../control/types.t
 import type { FlowAnswer, FlowRow, ServicePortRow } from '../dataplane/messages.ts';
 import { DROP_REASONS } from '../telemetry/drop.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
-import { type Manager, Rejected } from './manager.ts';
+import type { Manager } from './manager.ts';
+import { Rejected } from './rejected.ts';
 
 const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
 
@@ -97,7 +98,10 @@ function tooMany(flows: readonly FlowRow[]): Rejected {
     ({ network, protocol, client, vip, backend }) =>
       `  ${protocol} ${client} ${vip} (${backend}) in ${network}`,
   );
-  return new Rejected(['several flows fit; add protocol, ports or --network:', ...lines]);
+  return new Rejected([
+    'several flows fit; add what tells one apart, or a port of the client that is in none for a new flow:',
+    ...lines,
+  ]);
 }
 
 function compose(

@@ -83,7 +83,7 @@ export class Dataplane {
     for (const op of ops) if (op.op === 'host') this.applyOne(op);
     try {
       const others = ops.filter(({ op }) => op !== 'service' && op !== 'remove-service');
-      const masks = masksOf(this);
+      const masks = others.length > 0 ? masksOf(this) : [];
       for (const op of others) if (op.op !== 'host') this.applyOne(op);
       if (others.length > 0) {
         this.rebuild();

@@ -3,7 +3,7 @@ import type { Candidate, Explanation } from '../control/protocol.ts';
 import type { Origin } from '../control/types.ts';
 import type { Since } from '../dataplane/messages.ts';
 import { age, si } from './figures.ts';
-import { type Column, renderTable, SCREEN_COLUMNS, truncate } from './table.ts';
+import { type Column, renderTable, truncate } from './table.ts';
 
 const place = ({ file, line }: Origin): string => `${file}:${line}`;
 
@@ -33,9 +33,10 @@ function changesOf(since: Since | null): string {
   return parts.filter((part) => part !== '').join('; ') || 'the same endpoints';
 }
 
-export function renderExplanation(explanation: Explanation, isWide: boolean): string {
+/** @param columns characters of a line, not kept to where `isWide` */
+export function renderExplanation(explanation: Explanation, columns: number, isWide: boolean): string {
   const { flow, network, protocol, client, to, service, candidates } = explanation;
-  const width = isWide ? Number.POSITIVE_INFINITY : SCREEN_COLUMNS;
+  const width = isWide ? Number.POSITIVE_INFINITY : columns;
   const what = `${protocol} ${client} → ${to} in ${network}`;
   const lines = flow
     ? [`${what}: ${flow.state}, begun ${age(flow.age)} ago`]
@@ -66,5 +67,5 @@ export function renderExplanation(explanation: Explanation, isWide: boolean): st
   for (const [name, text] of facts) lines.push(`  ${name.padEnd(11)} ${text}`);
   const text = `${lines.map((line) => truncate(line, width)).join('\n')}\n`;
   if (candidates.length === 0) return text;
-  return `${text}\n${renderTable(CANDIDATES, candidates, isWide ? 0 : SCREEN_COLUMNS)}`;
+  return `${text}\n${renderTable(CANDIDATES, candidates, columns, isWide)}`;
 }

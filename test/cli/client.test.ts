@@ -149,6 +149,18 @@ describe('apply', () => {
     expect((daemon.seen[0]!.body as { sources: unknown[] }).sources).toHaveLength(2);
   });
 
+  it.each([[], ['--dry-run'], ['-o', 'json']])(
+    '%j of files without a resource is a failure',
+    async (...more) => {
+      daemon.answer = () => ({
+        body: { changes: [], warnings: ['one.yaml:2:7: kind: v1 Pod "x" is skipped'] },
+      });
+      const one = file('one.yaml', '');
+      const { code, stderr } = await daemon.twill('apply', '-f', one, ...more);
+      expect([code, stderr.split('\n').at(-2)]).toEqual([1, `twill: no resource in ${one}`]);
+    },
+  );
+
   it('--dry-run is told to the daemon and to the reader', async () => {
     daemon.answer = () => ({
       body: { changes: [{ kind: 'Port', namespace: '', name: 'web', action: 'created' }], warnings: [] },

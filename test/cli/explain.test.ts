@@ -179,7 +179,8 @@ describe('apply --dry-run', () => {
     ...Array.from({ length: 30 }, (_, i) => fate(`10.77.0.11:${i + 1}`, 'kept')),
     fate('10.77.0.11:77', 'reset'),
   ];
-  const body = { changes: [], warnings: [], flows, fates: { kept: 30, drained: 0, reset: 1, removed: 0 } };
+  const changes = [{ kind: 'Service', namespace: 'default', name: 'shop', action: 'configured' }];
+  const body = { changes, warnings: [], flows, fates: { kept: 30, drained: 0, reset: 1, removed: 0 } };
   const dryRun = async (...more: string[]) => {
     daemon.answer = () => ({ body });
     return (await daemon.twill('apply', '--dry-run', '-f', 'package.json', ...more)).stdout;
@@ -187,15 +188,18 @@ describe('apply --dry-run', () => {
 
   it('counts the flows a change concerns and names some, the most concerned first', async () => {
     const lines = (await dryRun()).trimEnd().split('\n');
-    expect(lines[0]).toBe('living flows: 1 reset, 30 kept (dry run)');
-    expect(lines[2]).toMatch(/^reset +10\.77\.0\.11:77 /);
-    expect(lines).toHaveLength(2 + 20 + 1);
+    expect(lines.slice(0, 2)).toEqual([
+      'service/shop configured (dry run)',
+      'living flows: 1 reset, 30 kept (dry run)',
+    ]);
+    expect(lines[3]).toMatch(/^reset +10\.77\.0\.11:77 /);
+    expect(lines).toHaveLength(3 + 20 + 1);
     expect(lines.at(-1)).toBe('… and 11 more: -o wide, or -o json');
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
   });
 
   it('names them all, and why, where that is asked for', async () => {
-    expect((await dryRun('-o', 'wide')).trimEnd().split('\n')).toHaveLength(2 + 31);
+    expect((await dryRun('-o', 'wide')).trimEnd().split('\n')).toHaveLength(3 + 31);
     expect(JSON.parse(await dryRun('-o', 'json'))).toEqual(body);
   });
 
@@ -204,6 +208,6 @@ describe('apply --dry-run', () => {
       body: { ...body, flows: [], fates: { kept: 0, drained: 0, reset: 0, removed: 0 } },
     });
     const { stdout } = await daemon.twill('apply', '--dry-run', '-f', 'package.json');
-    expect(stdout).toBe('living flows: none concerned (dry run)\n');
+    expect(stdout).toBe('service/shop configured (dry run)\nliving flows: none concerned (dry run)\n');
   });
 });

@@ -221,6 +221,34 @@ describe('bad input is told with its place, and the rest goes live', () => {
     expect(told(twill, slice('shop-1', 'shop', ends))).toEqual([]);
   });
 
+  it('S2: what an API server would have allocated, and protocols that are not translated', () => {
+    const ports = [{ port: 80 }];
+    expect(told(service('bare', { ports }))).toEqual([
+      'spec.clusterIP: missing, and none is allocated, so nothing is programmed; add one, or None',
+    ]);
+    expect(told(service('open', { type: 'NodePort', clusterIP: '10.96.0.2', ports }))).toEqual([
+      'spec.ports[0].nodePort: missing, and none is allocated; add one of 30000–32767',
+    ]);
+    expect(
+      told(service('call', { clusterIP: '10.96.0.3', ports: [{ port: 5060, protocol: 'SCTP' }] })),
+    ).toEqual(['spec.ports[0].protocol: SCTP is not translated; this port is not programmed']);
+    const other = { 'service.kubernetes.io/service-proxy-name': 'x' };
+    const silent = [
+      service('none', { type: 'NodePort', clusterIP: 'None', ports }),
+      service('name', { type: 'ExternalName', externalName: 'example.com', ports }),
+      service('theirs', { ports }, { labels: other }),
+      service('inside', {
+        type: 'LoadBalancer',
+        clusterIP: '10.96.0.4',
+        ports: [{ port: 81, protocol: 'UDP' }],
+      }),
+    ];
+    expect(told(...silent)).toEqual([]);
+    expect(lines(service('odd', { type: 'Nodeport', ports })).errors).toEqual([
+      expect.stringContaining('spec.type: "Nodeport" is not allowed; did you mean NodePort?'),
+    ]);
+  });
+
   it('S3: addresses that are none, or of a family the Service has not', () => {
     const odd = service('odd', {
       clusterIP: '224.0.0.1',

@@ -1,16 +1,18 @@
 /** Services and EndpointSlices, each by itself: addresses, node ports, annotations, endpoints one by one. */
-import { contains, familyOf, formatWords } from '../../wire/address.ts';
-import { nearest, show } from '../problem.ts';
+import { contains, familyOf, formatWords, parseAddress, sameWords } from '../../wire/address.ts';
+import { nearest, problemIn, show } from '../problem.ts';
 import { endpointRefusal, SERVICE_LABEL, WEIGHT_ANNOTATION, weightOf } from '../schema/endpoint-slice.ts';
 import {
   addressesIn,
   addressPath,
   addressRefusal,
   familiesOf,
+  isOthers,
   SERVICE_ANNOTATIONS,
+  typeIn,
 } from '../schema/service.ts';
-import type { Surroundings } from '../surroundings.ts';
-import type { Resource, ResourceOf } from '../types.ts';
+import type { NodeFacts, Surroundings } from '../surroundings.ts';
+import type { Problem, Resource, ResourceOf } from '../types.ts';
 
 export type Report = (resource: Resource, path: string, message: string) => void;
 
@@ -43,18 +45,47 @@ export function checkVips(
   }
 }
 
+/** Addresses a Service has in common with this host, whose kernel keeps what comes for them. */
+export function ownAddressWarnings(resources: readonly Resource[], { hostAddresses }: NodeFacts): Problem[] {
+  const services = resources.filter((resource) => resource.kind === 'Service' && !resource.isPlain);
+  if (services.length === 0) return [];
+  const own = [...new Set(hostAddresses?.())].map((text) => parseAddress(text).words);
+  return services.flatMap((service) =>
+    (service as ResourceOf<'Service'>).spec.addresses.flatMap(({ words }) => {
+      if (!own.some((other) => sameWords(other, words))) return [];
+      const what = `${formatWords(words)} is this host’s own address, and stays the host’s: only pods find the Service there`;
+      return problemIn(
+        service,
+        addressPath(service.document, words),
+        `${what}; use a node port or another address`,
+      );
+    }),
+  );
+}
+
 /** What a Service says that is not followed. */
 export function checkService(service: ResourceOf<'Service'>, warn: Report): void {
   const { addresses, ports } = service.spec;
-  if (addresses.length > 0 || hasAbsurdClusterIP(service)) checkAddresses(service, warn);
-  ports.forEach(({ nodePort }, i) => {
-    if (nodePort === 0 || (nodePort >= FIRST_NODE_PORT && nodePort <= LAST_NODE_PORT)) return;
-    const usual = `${FIRST_NODE_PORT}–${LAST_NODE_PORT}`;
+  const type = typeIn(service.document);
+  if (addresses.length === 0 && !isOthers(service.labels, type) && !saysClusterIP(service)) {
     warn(
       service,
-      `spec.ports[${i}].nodePort`,
-      `${nodePort} is outside ${usual}, where node ports usually are`,
+      'spec.clusterIP',
+      'missing, and none is allocated, so nothing is programmed; add one, or None',
     );
+  }
+  if (addresses.length > 0 || hasAbsurdClusterIP(service)) checkAddresses(service, warn);
+  ports.forEach(({ protocol, nodePort }, i) => {
+    const port = `spec.ports[${i}]`;
+    const usual = `${FIRST_NODE_PORT}–${LAST_NODE_PORT}`;
+    if (addresses.length > 0 && protocol === 'SCTP') {
+      warn(service, `${port}.protocol`, 'SCTP is not translated; this port is not programmed');
+    } else if (addresses.length > 0 && type === 'NodePort' && nodePort === 0) {
+      warn(service, `${port}.nodePort`, `missing, and none is allocated; add one of ${usual}`);
+    }
+    if (nodePort !== 0 && (nodePort < FIRST_NODE_PORT || nodePort > LAST_NODE_PORT)) {
+      warn(service, `${port}.nodePort`, `${nodePort} is outside ${usual}, where node ports usually are`);
+    }
   });
   for (const [key, value] of Object.entries(service.annotations)) {
     if (!key.startsWith(OWN_PREFIX)) continue;
@@ -72,6 +103,10 @@ function annotationFault(key: string, value: string): string | null {
   const read = SERVICE_ANNOTATIONS[key as keyof typeof SERVICE_ANNOTATIONS].safeParse(value);
   return read.success ? null : `${read.error.issues[0]!.message}; until then the default is used`;
 }
+
+/** Whether it has one, be it None. */
+const saysClusterIP = ({ document }: ResourceOf<'Service'>): boolean =>
+  addressesIn(document).some(({ kind, text }) => kind === 'clusterIP' && text !== '');
 
 function hasAbsurdClusterIP({ document }: ResourceOf<'Service'>): boolean {
   return addressesIn(document).some(

@@ -32,7 +32,7 @@ const trafficPolicy = () => choice('Cluster', 'Local').default('Cluster');
 export const serviceSchema = z.looseObject({
   metadata: kubernetesMetadata(),
   spec: z.looseObject({
-    type: anyText().default('ClusterIP'),
+    type: choice('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName').default('ClusterIP'),
     clusterIP: clusterIP().optional(),
     clusterIPs: z.array(clusterIP()).default([]),
     externalIPs: z.array(anyText()).default([]),
@@ -72,8 +72,7 @@ export const serviceSchema = z.looseObject({
 });
 
 export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSchema>): ServiceSpec {
-  const ignored =
-    PROXY_LABEL in metadata.labels || HEADLESS_LABEL in metadata.labels || spec.type === 'ExternalName';
+  const ignored = isOthers(metadata.labels, spec.type);
   const clusterIPs = spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ''];
   const ingress = status.loadBalancer.ingress.filter(({ ip, ipMode }) => ip && ipMode === 'VIP');
   const said = <T>(annotation: keyof typeof SERVICE_ANNOTATIONS, schema: Field<T>): T | undefined =>
@@ -100,6 +99,10 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
     affinityMode: said('twill/affinity-mode', SERVICE_ANNOTATIONS['twill/affinity-mode']),
   });
 }
+
+/** S2: whether a Service is for another proxy, or for name servers alone, whatever addresses it has. */
+export const isOthers = (labels: Readonly<Record<string, string>>, type: string | undefined): boolean =>
+  PROXY_LABEL in labels || HEADLESS_LABEL in labels || type === 'ExternalName';
 
 /** S3, S4: of each family with a ClusterIP; what cannot be an address of a service is left out. */
 function serviceAddresses(
@@ -184,6 +187,9 @@ interface WrittenAddress {
   readonly path: string;
 }
 
+/** The type of a Service as its document has it. */
+export const typeIn = (document: unknown): string | undefined => (document as Written).spec.type;
+
 /** The addresses of a Service as its document has them. */
 export function addressesIn(document: unknown): WrittenAddress[] {
   const { spec, status } = document as Written;
@@ -205,6 +211,7 @@ export function addressesIn(document: unknown): WrittenAddress[] {
 
 interface Written {
   readonly spec: {
+    readonly type?: string;
     readonly clusterIP?: string | null;
     readonly clusterIPs?: readonly string[] | null;
     readonly externalIPs?: readonly string[] | null;
