@@ -164,9 +164,13 @@ export class Chooser {
     Object.assign(this, { way, count, table, version });
   }
 
-  /** Before `change`: makes what takes long to make of the record at `at`, a step per `next()`. */
+  /** Whether the record at `at` takes long to make a table of. */
+  isSlow(records: Int32Array, at: number): boolean {
+    return flagOf(records, at) === Way.MAGLEV;
+  }
+
+  /** Before `change`: makes the table of a record that is slow, a step per `next()`. */
   *prepare(records: Int32Array, at: number): Generator<void> {
-    if (flagOf(records, at) !== Way.MAGLEV) return;
     const choice = { ...NO_CHOICE };
     for (const set of SETS) {
       readRecord(choice, records, at, set);
