@@ -51,7 +51,7 @@ export function membersAfter({ networks, ports }: Members, ops: readonly Op[]): 
 
 /** Was the source of a flow translated to one of these addresses? */
 export function isBehind(flows: Flows, row: number, masks: readonly Mask[]): boolean {
-  if (flows.snat[row] === 0) return false;
+  if (!flows.isSnat(row)) return false;
   const reply = row * 2 + 1;
   const network = flows.word(reply, Word.SCOPE) >>> 8;
   const [w0, w1, w2, w3] = [

@@ -187,7 +187,6 @@ export class Opener {
     if (row < 0) return this.refuse(slot, Unreachable.PROHIBITED, Drop.FLOW_TABLE_FULL, now); // N22
     flows.service[row] = service;
     flows.generation[row] = service === NO_SERVICE ? 0 : services.generation[service]!;
-    flows.snat[row] = nat.isTranslated(tuple) ? 1 : 0;
     this.tracker.begin(slot, row, this.beyond);
     return row;
   }

@@ -1,7 +1,7 @@
 import type { Flows } from '../conntrack/flows.ts';
+import { TUPLE_STEP } from '../conntrack/row.ts';
 import {
   isTuple4,
-  LINE_WORDS,
   ORIGINAL,
   REPLY,
   readAddresses,
@@ -101,10 +101,10 @@ export class Related {
     const { packets, flows } = this;
     const { lines } = flows;
     const { view } = packets;
-    const sent = (id ^ 1) * LINE_WORDS;
+    const sent = (id ^ 1) * TUPLE_STEP;
     this.delta = 0;
     this.restoreQuoted(lines, sent);
-    const isBoth = flows.snat[id >> 1] === 1;
+    const isBoth = flows.isSnat(id >> 1);
     let outer = 0;
     if (isBoth || (id & 1) === ORIGINAL) outer += this.setOuter(slot, lines, sent, true);
     if (isBoth || (id & 1) === REPLY) outer += this.setOuter(slot, lines, sent, false);

@@ -1,17 +1,9 @@
 import { BURST } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
+import { TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { INVALID, NEW_FLOW, OUT_OF_WINDOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
-import {
-  End,
-  LINE_WORDS,
-  ORIGINAL,
-  REPLY,
-  readTuple,
-  reverseTuple,
-  TUPLE_WORDS,
-  Word,
-} from '../conntrack/tuple.ts';
+import { End, ORIGINAL, REPLY, readTuple, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Burst } from '../packet/burst.ts';
 import type { Originator, Restorer } from '../packet/originate.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
@@ -103,8 +95,8 @@ export class Translate implements Restorer {
     if (back < 0) return false;
     // What answers this packet is the reverse of what it was before: the flow's other tuple.
     const came = back ^ 1;
-    const line = came * LINE_WORDS;
-    const isBoth = flows.snat[back >> 1] === 1;
+    const line = came * TUPLE_STEP;
+    const isBoth = flows.isSnat(back >> 1);
     if (isBoth || (came & 1) === ORIGINAL)
       rewrite(packets, slot, End.DESTINATION, flows.lines, line, End.DESTINATION);
     if (isBoth || (came & 1) === REPLY) rewrite(packets, slot, End.SOURCE, flows.lines, line, End.SOURCE);
@@ -135,8 +127,7 @@ export class Translate implements Restorer {
       flows.remove(row);
       return this.open(slot, beyond, now);
     }
-    if (direction === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now))
-      return false;
+    if (direction === REPLY && !toGateway && flows.isSnat(row) && !this.turn(slot, row, now)) return false;
     this.apply(slot, row, direction);
     return true;
   }
@@ -180,7 +171,7 @@ export class Translate implements Restorer {
     const row = applied >> 1;
     const toGateway = this.isToGateway(slot);
     if ((applied & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
-    const isAnswer = (applied & 1) === REPLY && flows.snat[row] === 1;
+    const isAnswer = (applied & 1) === REPLY && flows.isSnat(row);
     if (isAnswer && !toGateway && !this.turn(slot, row, now)) return false;
     this.apply(slot, row, applied & 1);
     return true;
@@ -199,7 +190,7 @@ export class Translate implements Restorer {
     const row = id >> 1;
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
     if ((id & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
-    if ((id & 1) === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now)) return false;
+    if ((id & 1) === REPLY && !toGateway && flows.isSnat(row) && !this.turn(slot, row, now)) return false;
     related.translate(slot, id);
     packets.flags[slot]! |= Flag.TRANSLATED;
     return true;
@@ -225,13 +216,13 @@ export class Translate implements Restorer {
   private apply(slot: number, row: number, direction: number): void {
     const { packets, flows } = this;
     this.applied = row * 2 + direction;
-    const traffic = row * 4 + direction * 2;
+    const traffic = trafficAt(row * 2 + direction);
     flows.traffic[traffic]!++;
     flows.traffic[traffic + 1]! += packets.length[slot]!;
     packets.flags[slot]! |= Flag.TRANSLATED;
     // The far end as the other tuple knows it: its source is what this direction must be sent to, and vice versa.
-    const other = (row * 2 + (direction ^ 1)) * LINE_WORDS;
-    const isBoth = flows.snat[row] === 1;
+    const other = (row * 2 + (direction ^ 1)) * TUPLE_STEP;
+    const isBoth = flows.isSnat(row);
     if (isBoth || direction === ORIGINAL)
       rewrite(packets, slot, End.DESTINATION, flows.lines, other, End.SOURCE);
     if (isBoth || direction === REPLY)
@@ -262,8 +253,8 @@ export class Translate implements Restorer {
   /** Does the client of a flow appear under another address, not only another port? */
   private isMasked(row: number): boolean {
     const { lines } = this.flows;
-    const original = row * 2 * LINE_WORDS;
-    const reply = original + LINE_WORDS;
+    const original = row * 2 * TUPLE_STEP;
+    const reply = original + TUPLE_STEP;
     if (lines[original + Word.SOURCE] !== lines[reply + Word.DESTINATION]) return true;
     for (let i = 0; i < 3; i++)
       if (lines[original + Word.SOURCE_HIGH + i] !== lines[reply + Word.DESTINATION_HIGH + i]) return true;
