@@ -10,7 +10,7 @@ import {
 } from '../service/record.ts';
 import { contains, familyOf, formatWords, mappedPrefix, type Words } from '../wire/address.ts';
 import type { Report } from './check/services.ts';
-import { addressClaim, type Claim, nodePortClaim } from './claims.ts';
+import { addressClaim, type Claim, nodePortClaim, precedence } from './claims.ts';
 import { Gathered } from './endpoints.ts';
 import { formatOrigin, nameOf } from './problem.ts';
 import { addressPath } from './schema/service.ts';
@@ -267,7 +267,8 @@ function warnOfOwner(
 ): void {
   const place = `${nameOf(other)} (${formatOrigin(other.origin)})`;
   const path = `spec.ports[${service.spec.ports.indexOf(port)}].${key}`;
-  warn(service, path, `${what}/${port.protocol} belongs to ${place}, which is older; not programmed`);
+  const why = precedence(other, service);
+  warn(service, path, `${what}/${port.protocol} belongs to ${place}, which ${why}; not programmed`);
 }
 
 /**

@@ -370,6 +370,11 @@ describe('services', () => {
         `spec.ports[0].port: 10.96.0.1:80/TCP belongs to Service default/b (${at(1, columnOf(2, documents))}), which is older; not programmed`,
       ],
     });
+    expect(check(service('b', spec), service('a', spec)).warnings).toEqual([
+      expect.stringMatching(
+        /belongs to Service default\/a .*, which comes first by name, as neither has an older/,
+      ),
+    ]);
     expect(
       check(service('a', spec), service('b', { ...spec, ports: [{ port: 80, protocol: 'UDP' }] })).warnings,
     ).toEqual([]);
