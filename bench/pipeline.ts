@@ -42,10 +42,12 @@ interface Scene {
 
 const clientIp = (i: number): string => `10.${77 + (i >>> 16)}.${(i >>> 8) & 255}.${i & 255}`;
 
+const HOST = { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789] };
+
 function standing(maxFlows = 1 << 21): Op[] {
   const wide = [{ address: address4('10.64.0.0'), prefix: 96 + 10, gateway: address4(IPS.gateway) }];
   return [
-    { op: 'host', host: { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789], maxFlows } },
+    { op: 'host', host: { ...HOST, maxFlows } },
     { op: 'network', network: network({ subnets: wide }) },
     {
       op: 'peer',
@@ -124,6 +126,18 @@ const clusterIp = (flows: number): Scene => ({
   frames: shuffle(toService(flows, 'udp')),
 });
 
+/** The endpoint sees the host's port (S21): both ends change. */
+const masked = (flows: number): Scene => ({
+  name: 'ClusterIP flow hit, client hidden',
+  flows,
+  ops: [
+    ...standing(),
+    { op: 'port', port: port('c', { isHost: true }) },
+    { op: 'host', host: { ...HOST, maxFlows: 1 << 21, masqueradeAll: true } },
+  ],
+  frames: toService(flows, 'udp'),
+});
+
 const opening = (flows: number): Scene => ({
   name: 'ClusterIP new flow',
   flows,
@@ -179,6 +193,7 @@ const SCENES: Record<string, (most: number) => Scene> = {
   encap: () => encap(1),
   decap: () => decap(),
   clusterIp: () => clusterIp(1),
+  masked: () => masked(1),
   'bridge, many': bridge,
   'encap, many': encap,
   'clusterIp, many': clusterIp,

@@ -317,11 +317,9 @@ export class Flows {
     return this.lines[id * TUPLE_STEP + word]!;
   }
 
-  /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
-  prepare(id: number): boolean {
-    if (this.isSnat(id >> 1)) return false;
+  /** Fills in what a packet with tuple `id` becomes. */
+  prepare(id: number): void {
     prepareLine(this.lines, id, this.hasher);
-    return true;
   }
 
   /** Removes expired flows among the next `budget` rows. */

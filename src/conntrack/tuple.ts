@@ -29,16 +29,26 @@ export const enum Word {
  * A tuple in the flow table (row.ts): one cache line. Behind the key stands what a packet with that tuple becomes; it
  * follows from both tuples of the flow and never changes while the flow lives.
  *
- *   10  1 = the next four words are filled in            13  checksum deltas in wire order: of the address alone
- *   11  the address that replaces the translated end          (low half), of address and port (high half)
- *   12  source port << 16 | destination port after it    14  hash of the translated packet's flow (V4)
+ *   10  `Ready`                                          13  source port << 16 | destination port it gets
+ *   11  last word of the source address it gets          14  checksum deltas in wire order: of the addresses alone
+ *   12  last word of the destination address                  (low half), of addresses and ports (high half)
+ *                                                        15  hash of the translated packet's flow (V4)
  */
 export const enum Line {
-  IS_READY = 10,
-  ADDRESS = 11,
-  PORTS = 12,
-  DELTAS = 13,
-  ENTROPY = 14,
+  READY = 10,
+  SOURCE = 11,
+  DESTINATION = 12,
+  PORTS = 13,
+  DELTAS = 14,
+  ENTROPY = 15,
+}
+
+export const enum Ready {
+  /** The words behind it are not filled in. */
+  NO = 0,
+  YES = 1,
+  /** And it is an answer to an address of this host, under which the client appeared: the router's, whoever it is sent to. */
+  TURNED = 2,
 }
 
 /** Which end of a packet or tuple. */

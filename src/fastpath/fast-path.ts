@@ -3,10 +3,11 @@ import type { Flows } from '../conntrack/flows.ts';
 import { FLOW_WORDS, Flow, TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
-import { isTuple4, Line, ORIGINAL, Word } from '../conntrack/tuple.ts';
+import { isTuple4, Line, ORIGINAL, Ready, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import type { Runs } from '../packet/runs.ts';
+import { NO_SERVICE } from '../service/open.ts';
 import type { Judge } from '../service/verdict.ts';
 import type { Epochs } from '../table/epochs.ts';
 import { Hasher } from '../table/hash.ts';
@@ -198,8 +199,12 @@ export function createFastPath(
         if (id >= 0) {
           const flow = (id >> 1) * FLOW_WORDS;
           if (((lines[flow + Flow.EXPIRES]! - now) | 0) <= 0) break;
-          if (to !== GATEWAY && (id & 1) === ORIGINAL) break; // N6
-          if (lines[id * TUPLE_STEP + Line.IS_READY] === 0 && !flows.prepare(id)) break;
+          const line = id * TUPLE_STEP;
+          if (lines[line + Line.READY] === Ready.NO) flows.prepare(id);
+          if (to !== GATEWAY) {
+            if ((id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
+            if (lines[line + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
+          }
           if (protocol === Protocol.TCP) {
             const word = words[w + 12]!;
             const flags = (word >>> 8) & STATE_FLAGS;
@@ -208,8 +213,9 @@ export function createFastPath(
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
           break;
       }
+      const isRouted = to === GATEWAY;
       const packet = gsoSize[slot] === 0 ? size - IP : segment(slot, at + csumStart[slot]!);
-      if (to !== GATEWAY) {
+      if (!isRouted) {
         if (packet > path[p + Path.MTU]!) break; // B20
         txDevice[tx] = path[p + Path.DEVICE]!;
       } else {
@@ -223,8 +229,7 @@ export function createFastPath(
         const sum = low + (top >>> 16) + (second >>> 16) + (third >>> 16) + (fourth >>> 16) + (fifth >>> 16);
         if ((sum & 0xffff) + (sum >>> 16) !== 0xffff) break;
         const destination = view.getInt32(at + IP + Ipv4.DESTINATION);
-        const isToBackend = id >= 0 && (id & 1) === ORIGINAL;
-        const next = isToBackend ? lines[id * TUPLE_STEP + Line.ADDRESS]! : destination;
+        const next = id >= 0 ? lines[id * TUPLE_STEP + Line.DESTINATION]! : destination;
         if (id < 0 && judge.isConcerned4(destination)) break;
         if (
           hop[h + Hop.ADDRESS] !== next ||
@@ -246,7 +251,7 @@ export function createFastPath(
         else if (!advance(at + L4, total - IPV4_BYTES, id, now)) break; // N13
         translate(slot, at, size, id);
       }
-      if (path[p + Path.TO] === GATEWAY) route(w, h);
+      if (isRouted) route(w, h);
 
       // Nothing stops the frame from here on.
       txSlot[tx] = slot;
@@ -257,7 +262,7 @@ export function createFastPath(
         length[slot] = size;
       }
       if (to >= FIRST_PEER) {
-        const remote = path[p + Path.TO] === GATEWAY ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
+        const remote = isRouted ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
         encapsulate(tx, at, size, (top >>> 8) & 0xff, protocol, network, remote, id);
       }
       const from = path[p + Path.FROM]!;
@@ -307,15 +312,15 @@ export function createFastPath(
     );
   }
 
-  /** One packet of an established flow: its traffic, one end, its checksums (N40–N43). */
+  /** One packet of an established flow: its traffic, its ends, its checksums (N40–N43). */
   function translate(slot: number, at: number, size: number, id: number): void {
     const { lines, traffic } = flows;
     const line = id * TUPLE_STEP;
     const count = trafficAt(id);
     traffic[count]!++;
     traffic[count + 1]! += size;
-    const address = (id & 1) === ORIGINAL ? IP + Ipv4.DESTINATION : IP + Ipv4.SOURCE;
-    view.setInt32(at + address, lines[line + Line.ADDRESS]!);
+    view.setInt32(at + IP + Ipv4.SOURCE, lines[line + Line.SOURCE]!);
+    view.setInt32(at + IP + Ipv4.DESTINATION, lines[line + Line.DESTINATION]!);
     view.setInt32(at + L4, lines[line + Line.PORTS]!);
     const deltas = lines[line + Line.DELTAS]!;
     const w = at >> 2;

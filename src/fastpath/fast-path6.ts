@@ -3,11 +3,12 @@ import type { Flows } from '../conntrack/flows.ts';
 import { FLOW_WORDS, Flow, TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
-import { Line, ORIGINAL, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import { Line, ORIGINAL, Ready, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
 import type { Runs } from '../packet/runs.ts';
+import { NO_SERVICE } from '../service/open.ts';
 import type { Judge } from '../service/verdict.ts';
 import type { Epochs } from '../table/epochs.ts';
 import { Hasher } from '../table/hash.ts';
@@ -184,8 +185,12 @@ export function createFastPath6(
         if (id >= 0) {
           const flow = (id >> 1) * FLOW_WORDS;
           if (((lines[flow + Flow.EXPIRES]! - now) | 0) <= 0) break;
-          if (to !== GATEWAY && (id & 1) === ORIGINAL) break; // N6
-          if (lines[id * TUPLE_STEP + Line.IS_READY] === 0 && !flows.prepare(id)) break;
+          const line = id * TUPLE_STEP;
+          if (lines[line + Line.READY] === Ready.NO) flows.prepare(id);
+          if (to !== GATEWAY) {
+            if ((id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
+            if (lines[line + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
+          }
           if (protocol === Protocol.TCP) {
             const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
             if (lines[flow + Flow.STATE] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
@@ -196,15 +201,15 @@ export function createFastPath6(
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
           break;
       }
+      const isRouted = to === GATEWAY;
       const packet = gsoSize[slot] === 0 ? size - IP : segment(slot, at + csumStart[slot]!);
-      if (to !== GATEWAY) {
+      if (!isRouted) {
         if (packet > path[p + Path.MTU]!) break; // B20
         txDevice[tx] = path[p + Path.DEVICE]!;
       } else {
         if (second >>> 24 <= 1) break; // N7
         if (h < 0 || hop[h + Hop.EPOCH] !== epoch[network]) {
-          const isToBackend = id >= 0 && (id & 1) === ORIGINAL;
-          h = isToBackend ? hopToBackend(network, id, now) : hopTo(network, at, now);
+          h = id >= 0 ? hopOfFlow(network, id, now) : hopTo(network, at, now);
           if (h < 0) break;
         }
         if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
@@ -219,7 +224,7 @@ export function createFastPath6(
         else if (!advance(at + L4, payload, id, now)) break; // N13
         translate(slot, at, size, id);
       }
-      if (path[p + Path.TO] === GATEWAY) route(w, h);
+      if (isRouted) route(w, h);
 
       // Nothing stops the frame from here on.
       txSlot[tx] = slot;
@@ -230,7 +235,7 @@ export function createFastPath6(
         length[slot] = size;
       }
       if (to >= FIRST_PEER) {
-        const remote = path[p + Path.TO] === GATEWAY ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
+        const remote = isRouted ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
         if (entropy < 0)
           entropy = (id >= 0 ? lines[id * TUPLE_STEP + Line.ENTROPY]! : flowHash(at, protocol, ports)) >>> 1;
         encapsulate(tx, at, size, network, remote);
@@ -322,8 +327,8 @@ export function createFastPath6(
     );
   }
 
-  /** The next hop of a packet that becomes one to its flow's backend. */
-  function hopToBackend(network: number, id: number, now: number): number {
+  /** The next hop of a packet that becomes what its flow says. */
+  function hopOfFlow(network: number, id: number, now: number): number {
     const { lines } = flows;
     const line = (id ^ 1) * TUPLE_STEP;
     return hops.find6(
@@ -349,21 +354,16 @@ export function createFastPath6(
     tuple[Word.DESTINATION] = view.getInt32(at + DESTINATION + 12);
   }
 
-  /** One packet of an established flow: its traffic, one end and its checksum (N40–N43). */
+  /** One packet of an established flow: its traffic, its ends, its checksum (N40–N43). */
   function translate(slot: number, at: number, size: number, id: number): void {
     const { lines, traffic } = flows;
     const line = id * TUPLE_STEP;
     const count = trafficAt(id);
     traffic[count]!++;
     traffic[count + 1]! += size;
-    const isOriginal = (id & 1) === ORIGINAL;
     const other = (id ^ 1) * TUPLE_STEP;
-    const high = other + (isOriginal ? Word.SOURCE_HIGH : Word.DESTINATION_HIGH);
-    const end = at + (isOriginal ? DESTINATION : SOURCE);
-    view.setInt32(end, lines[high]!);
-    view.setInt32(end + 4, lines[high + 1]!);
-    view.setInt32(end + 8, lines[high + 2]!);
-    view.setInt32(end + 12, lines[line + Line.ADDRESS]!);
+    setAddress(at + SOURCE, other + Word.DESTINATION_HIGH, lines[line + Line.SOURCE]!);
+    setAddress(at + DESTINATION, other + Word.SOURCE_HIGH, lines[line + Line.DESTINATION]!);
     view.setInt32(at + L4, lines[line + Line.PORTS]!);
     const deltas = lines[line + Line.DELTAS]!;
     const w = at >> 2;
@@ -379,6 +379,15 @@ export function createFastPath6(
     const field = word >>> 16;
     const next = isPartial ? fold(field + (deltas & 0xffff)) : update(field, deltas >>> 16) || 0xffff; // N41
     words[w + 15] = (word & 0xffff) | (next << 16);
+  }
+
+  /** @param high where the first three words stand */
+  function setAddress(at: number, high: number, low: number): void {
+    const { lines } = flows;
+    view.setInt32(at, lines[high]!);
+    view.setInt32(at + 4, lines[high + 1]!);
+    view.setInt32(at + 8, lines[high + 2]!);
+    view.setInt32(at + 12, low);
   }
 
   /** New Ethernet addresses and one hop less (N7, A14). The two bytes before the frame are headroom. */

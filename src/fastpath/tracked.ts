@@ -23,7 +23,6 @@ export interface Tracked {
   renew(row: number, now: number): void;
 }
 
-/** @param flows of which only those are looked at whose source stays */
 export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
   const { timeouts } = flows;
 
@@ -41,8 +40,9 @@ export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
     const window = swap16(word >>> 16) << scaleOf(lines[windowAt(id) + Window.OPTIONS]!);
     const verdict = passNext(lines, id, seq, payload, ack, window);
     if (verdict === Verdict.OUTSIDE) return false;
-    const timer = verdict === Verdict.INSIDE ? TcpState.ESTABLISHED : 2 * TIMERS + TcpState.ESTABLISHED;
-    lines[(id >> 1) * FLOW_WORDS + Flow.EXPIRES] = (now + timeouts[timer]!) | 0;
+    const at = (id >> 1) * FLOW_WORDS;
+    const timers = (lines[at + Flow.SNAT]! + (verdict === Verdict.INSIDE ? 0 : 2)) * TIMERS;
+    lines[at + Flow.EXPIRES] = (now + timeouts[timers + TcpState.ESTABLISHED]!) | 0;
     return true;
   }
 
@@ -50,7 +50,8 @@ export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
     const { lines } = flows;
     const at = row * FLOW_WORDS;
     const phase = lines[at + Flow.STATE]!;
-    if (lines[at + Flow.EXPIRES] !== ((now + timeouts[phase]!) | 0)) flows.refresh(row, phase, now);
+    if (lines[at + Flow.EXPIRES] !== ((now + timeouts[lines[at + Flow.SNAT]! * TIMERS + phase]!) | 0))
+      flows.refresh(row, phase, now);
   }
 
   return { advance, renew };

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault, Gso, TxStatus } from '../../src/card/layout.ts';
 import type { MemoryFrame } from '../../src/card/memory-card.ts';
-import type { NetworkConfig, Op, PeerConfig, PortConfig } from '../../src/dataplane/config.ts';
+import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from '../../src/dataplane/config.ts';
 import { GROUP } from '../../src/dataplane/pipeline.ts';
 import {
   address4,
@@ -294,20 +294,30 @@ function odd(dice: Dice): MemoryFrame {
   ])();
 }
 
-/** A connection to the service: its handshake, from whichever backend it went to, and segments both ways. */
-function session(dice: Dice): { opening: MemoryFrame[][]; segments: MemoryFrame[]; endings: MemoryFrame[] } {
+/**
+ * A connection to the service: its handshake, from whichever backend it went to, and segments both ways. Backends see the
+ * client, or the host's port instead (S21), or the gateway if they are the client (N31).
+ */
+function session(
+  dice: Dice,
+  isHidden: boolean,
+): { opening: MemoryFrame[][]; segments: MemoryFrame[]; endings: MemoryFrame[] } {
   const client = dice.of(STATIONS.slice(0, 5));
   const sport = 2000 + dice.roll(4);
   const six = dice.chance(50);
   const type = six ? 0x86dd : 0x0800;
   const segment = six ? tcp6 : tcp;
   const ends = { from: six ? client.ip6 : client.ip, to: six ? VIP6 : VIP, sport, dport: 80 };
+  const isMasked = dice.chance(isHidden ? 85 : 10);
   const ask = (fields: Partial<Segment>) =>
     from(client.at, ethernet({ src: client.mac, dst: MACS.gateway, type }, segment({ ...ends, ...fields })));
   const answer = (fields: Partial<Segment>) =>
-    STATIONS.filter((backend) => backend !== client).map((backend) => {
-      const reply = { from: six ? backend.ip6 : backend.ip, to: ends.from, sport: 8080, dport: sport };
-      const dst = dice.chance(70) ? client.mac : MACS.gateway;
+    STATIONS.map((backend) => {
+      const self = { mac: MACS.gateway, ip: IPS.gateway, ip6: IPS6.gateway };
+      const seen = backend === client ? self : isMasked ? STATIONS[2]! : client;
+      const to = six ? seen.ip6 : seen.ip;
+      const reply = { from: six ? backend.ip6 : backend.ip, to, sport: 8080, dport: sport };
+      const dst = dice.chance(70) ? seen.mac : MACS.gateway;
       return from(backend.at, ethernet({ src: backend.mac, dst, type }, segment({ ...reply, ...fields })));
     });
   return {
@@ -432,12 +442,20 @@ function change(dice: Dice): Op[] {
           underlayAddresses: [address4('192.0.2.1')],
           vxlanPorts: dice.of([[4789], [4789, 1001]]),
           maxFlows: dice.of([8, 64]),
+          masqueradeAll: dice.chance(60),
+          natRandom: dice.chance(20),
         },
       },
     ],
   ])();
 }
 
+const HOST: HostConfig = {
+  underlayAddresses: [address4('192.0.2.1')],
+  vxlanPorts: [4789],
+  maxFlows: 64,
+  natRandom: false,
+};
 const standing = (): Op[] => [
   ...Fabric.standing(),
   { op: 'network', network: network() },
@@ -462,7 +480,13 @@ const standing = (): Op[] => [
       }),
     }),
   ),
-  { op: 'host', host: { underlayAddresses: [address4('192.0.2.1')], vxlanPorts: [4789], maxFlows: 64 } },
+  { op: 'host', host: HOST },
+];
+
+/** Behind the host's port is whoever calls a service. */
+const hidden = (): Op[] => [
+  { op: 'port', port: port('c', { isHost: true, antiSpoof: 'off' }) },
+  { op: 'host', host: { ...HOST, masqueradeAll: true } },
 ];
 
 /** Everybody says who and where they are. */
@@ -476,6 +500,8 @@ const introductions = (): MemoryFrame[] =>
 function live(seed: number, steps: number): { frames: number; fast: number } {
   const dice = new Dice(seed);
   const twins = new Twins(standing());
+  const isHidden = dice.chance(50);
+  if (isHidden) twins.apply(hidden());
   twins.burst(introductions());
   const templates = Array.from({ length: 24 }, () => template(dice));
   let ends: MemoryFrame[] = [];
@@ -493,7 +519,7 @@ function live(seed: number, steps: number): { frames: number; fast: number } {
       );
     }
     if (dice.chance(12)) {
-      const { opening, segments, endings } = session(dice);
+      const { opening, segments, endings } = session(dice, isHidden);
       for (const frames of opening) twins.burst(frames);
       for (const segment of segments) templates[dice.roll(templates.length)] = segment;
       ends = endings;
