@@ -2,6 +2,8 @@
  * The dataplane thread: poll, take the burst to completion, flush, sleep in the kernel when idle. It never
  * returns to the event loop; control messages are read when the wake descriptor says there are any.
  */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Control, DeviceState } from '../card/layout.ts';
 import { loadNative } from '../card/native.ts';
@@ -147,6 +149,12 @@ function list(): void {
   say({ type: 'dump', id, rows: slice, more });
 }
 
+/** What the start left behind is collected here: else the engine does it among packets, in the first large change. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+}
+
 function run(): void {
   let empty = 0;
   let turns = 0;
@@ -167,6 +175,7 @@ function run(): void {
 
 card.setWake(init.wake);
 if (init.cpu >= 0) loadNative().pin(init.cpu);
+collectGarbage();
 say({ type: 'ready' });
 if (drainMessages()) run();
 card.close();
