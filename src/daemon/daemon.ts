@@ -17,6 +17,7 @@ import { formatProblem } from '../control/problem.ts';
 import type { DataplaneEvent } from '../dataplane/messages.ts';
 import { Counters } from '../telemetry/counters.ts';
 import { Api } from './api.ts';
+import { cpuRefusal } from './cpus.ts';
 import { DataplaneProxy } from './dataplane-proxy.ts';
 import { openEcho } from './echo.ts';
 import { Files, type Read } from './files.ts';
@@ -132,6 +133,8 @@ class Daemon {
 
   async #start({ sources, parsed }: Read): Promise<void> {
     const { socket, cpu = -1, workerEntry } = this.#options;
+    const refusal = cpu < 0 ? null : cpuRefusal(cpu);
+    if (refusal !== null) throw new Rejected([refusal]);
     await claimSocket(socket);
     if (this.#closing) return;
     const dataplane = await DataplaneProxy.start({

@@ -8,7 +8,8 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FIELDS } from '../../src/card/layout.ts';
 import type { Native } from '../../src/card/native.ts';
-import { runDaemon } from '../../src/daemon/daemon.ts';
+import { cpuRefusal } from '../../src/daemon/cpus.ts';
+import { type DaemonOptions, runDaemon } from '../../src/daemon/daemon.ts';
 import { createLog } from '../../src/daemon/log.ts';
 import { Supervisor } from '../../src/daemon/notify.ts';
 import { HOST, network, port } from './fakes.ts';
@@ -71,13 +72,14 @@ async function portsAre(...expected: string[]): Promise<void> {
   );
 }
 
-const start = (): Promise<number> =>
+const start = (more: Partial<DaemonOptions> = {}): Promise<number> =>
   runDaemon({
     paths: [files.base],
     socket,
     version: '0.0.0',
     logLevel: 'silent',
     workerEntry: pathToFileURL(files.worker),
+    ...more,
   });
 
 const write = (...documents: string[]): void => writeFileSync(files.base, documents.join('---\n'));
@@ -176,6 +178,18 @@ describe('a daemon', () => {
     expect(printed.length).toBeGreaterThanOrEqual(1);
     for (const line of printed) expect(line).toMatch(/base\.yaml:\d+:\d+: .+\n$/);
     expect(diary().told).toEqual([]);
+  });
+
+  it('names a CPU that is not there, and those that are', async () => {
+    expect(await start({ cpu: 9999 })).toBe(1);
+    expect(printed.join('')).toMatch(/^--cpu 9999: there is no such CPU; this machine has \d[\d,-]*\n$/);
+    expect([0, 1, 2, 4, 5].map((cpu) => cpuRefusal(cpu, '0-1,4') === null)).toEqual([
+      true,
+      true,
+      false,
+      true,
+      false,
+    ]);
   });
 
   it('refuses to start beside a live one, which goes on', async () => {
