@@ -18,8 +18,21 @@ static inline uint64_t sum_add(uint64_t a, uint64_t b)
 /* Adds `length` bytes to `sum`, starting on an even offset; an odd last byte is padded with zero. */
 uint64_t sum_bytes(uint64_t sum, const void *bytes, size_t length);
 
+/*
+ * The same, while the bytes are copied to `to`: read once, they cost hardly more than a sum alone. The two may lie in
+ * one buffer when `to` comes first.
+ */
+uint64_t sum_copy(uint64_t sum, void *to, const void *bytes, size_t length);
+
 /* The folded sum: what a partial checksum holds. */
-uint16_t sum_fold(uint64_t sum);
+static inline uint16_t sum_fold(uint64_t sum)
+{
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return (uint16_t)sum;
+}
 
 /* Its complement: what stands in a finished header. */
 static inline uint16_t sum_finish(uint64_t sum) { return (uint16_t)~sum_fold(sum); }

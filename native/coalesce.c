@@ -9,6 +9,8 @@
 
 /* Largest IP packet: the total length of IPv4, the payload length of IPv6 and the kernel's GSO limit at once. */
 #define IP_MAX 65535
+/* Of one segment: a tunnel's, Ethernet, IPv6, TCP with all its options. */
+#define HEADERS_MAX (PREFIX_MAX + ETHERNET + IPV6_HEADER + 60)
 
 void coalesce_begin(struct coalescer *c)
 {
@@ -83,32 +85,76 @@ enum standing coalesce_read(struct segment *s, uint8_t *frame, int32_t prefix, i
   return standing == SEGMENT && (odd || o->gso_type != GSO_NONE) ? FOLLOWER : standing;
 }
 
-/* Sum of what the L4 checksum covers besides the L4 header and its payload. */
-static uint64_t pseudo(const struct segment *s, int32_t l4_length)
+static uint64_t sum_addresses(const struct segment *s)
 {
-  const uint8_t *ip = s->frame + ETHERNET;
-  uint64_t sum = htons(s->tcp ? IPPROTO_TCP : IPPROTO_UDP) + (uint64_t)htons((uint16_t)l4_length);
-  return sum_bytes(sum, ip + (s->v6 ? IPV6_ADDRESSES : IPV4_ADDRESSES), s->v6 ? 32 : 8);
+  return sum_bytes(0, s->frame + ETHERNET + (s->v6 ? IPV6_ADDRESSES : IPV4_ADDRESSES), s->v6 ? 32 : 8);
 }
 
-bool coalesce_is_partial(const struct segment *s)
+/* Sum of what the L4 checksum covers besides the L4 header and its payload. */
+static uint64_t pseudo(const struct segment *s, uint64_t addresses, int32_t l4_length)
+{
+  uint64_t rest = htons(s->tcp ? IPPROTO_TCP : IPPROTO_UDP) + (uint64_t)htons((uint16_t)l4_length);
+  return sum_add(addresses, rest);
+}
+
+static bool has_pseudo_sum(const struct segment *s, uint64_t addresses)
 {
   uint16_t field = load16(s->frame + s->l4 + (s->tcp ? TCP_CHECKSUM : UDP_CHECKSUM));
-  return field == sum_fold(pseudo(s, s->headers - s->l4 + s->payload));
+  return field == sum_fold(pseudo(s, addresses, s->headers - s->l4 + s->payload));
+}
+
+bool coalesce_is_partial(const struct segment *s) { return has_pseudo_sum(s, sum_addresses(s)); }
+
+static bool is_ipv4_sum_right(const struct segment *s, uint64_t addresses)
+{
+  const uint8_t *ip = s->frame + ETHERNET;
+  return sum_finish(sum_add(addresses, (uint64_t)load32(ip) + load32(ip + 4) + load32(ip + 8))) == 0;
 }
 
 /*
- * Is it what its sender sent? A partial checksum never left the machine of its sender. A TAP says which are partial;
- * behind a tunnel's header the field has to tell. TCP with such a field may be a peer's super-frame, of a segment size
- * that only the overlay knows (Inner.restoreSuperFrame): not a segment of anything.
+ * A partial checksum never left the machine of its sender. A TAP says which are partial; behind a tunnel's header the
+ * field has to tell. TCP with such a field may be a peer's super-frame, of a segment size that only the overlay knows
+ * (Inner.restoreSuperFrame): not a segment of anything.
  */
-static bool verify(const struct segment *s)
+static bool is_believed(const struct segment *s, uint64_t addresses)
 {
-  if (!s->v6 && sum_finish(sum_bytes(0, s->frame + ETHERNET, IPV4_HEADER)) != 0) return false;
-  if (s->partial) return true;
+  return s->partial || (s->prefix > 0 && !s->tcp && has_pseudo_sum(s, addresses));
+}
+
+/* Is the first frame of a super-frame what its sender sent? Asked once. */
+static bool verify(struct item *it)
+{
+  const struct segment *s = &it->head;
+  if (it->verified) return true;
+  it->addresses = sum_addresses(s);
+  if (!s->v6 && !is_ipv4_sum_right(s, it->addresses)) return false;
   int32_t length = s->headers - s->l4 + s->payload;
-  uint64_t sum = sum_bytes(pseudo(s, length), s->frame + s->l4, (size_t)length);
-  return sum_finish(sum) == 0 || (s->prefix > 0 && !s->tcp && coalesce_is_partial(s));
+  uint64_t sum = pseudo(s, it->addresses, length);
+  it->verified = is_believed(s, it->addresses) ||
+                 sum_finish(sum_bytes(sum, s->frame + s->l4, (size_t)length)) == 0;
+  return it->verified;
+}
+
+/*
+ * Moves the payload of `s` behind the super-frame, if it is what its sender sent, which shows while it is moved. Both
+ * may lie in one buffer, the target never behind the source; then the segment's own headers are lost, or put back.
+ */
+static bool absorb(struct item *it, const struct segment *s)
+{
+  uint8_t kept[HEADERS_MAX], *start = s->frame - s->prefix, *target = it->head.frame + it->end;
+  const size_t before = (size_t)(s->prefix + s->headers), payload = (size_t)s->payload;
+  if (!s->v6 && !is_ipv4_sum_right(s, it->addresses)) return false;
+  if (is_believed(s, it->addresses)) {
+    memmove(target, start + before, payload);
+    return true;
+  }
+  const int32_t l4_header = s->headers - s->l4;
+  uint64_t sum = sum_bytes(pseudo(s, it->addresses, l4_header + s->payload), s->frame + s->l4, (size_t)l4_header);
+  memcpy(kept, start, before);
+  if (sum_finish(sum_copy(sum, target, start + before, payload)) == 0) return true;
+  memmove(start + before, target, payload);
+  memcpy(start, kept, before);
+  return false;
 }
 
 /* Equal in everything that every segment of a super-frame shares? Lengths, checksums and ids are judged apart. */
@@ -158,16 +204,13 @@ bool coalesce_merge(struct coalescer *c, const struct segment *s, enum standing 
   }
   uint16_t *bucket = &c->bucket[s->bucket];
   if (*bucket == 0) return false;
+  const bool pushed = s->tcp && s->frame[s->l4 + TCP_FLAGS] & TCP_PSH;
   struct item *it = &c->item[*bucket - 1];
   if (standing == FOLLOWER || !(s->tcp || c->udp) || !same_origin(&it->from, from) || !continues(it, s) ||
-      it->head.prefix + it->end + s->payload > room || !(it->verified || (it->verified = verify(&it->head))) ||
-      !verify(s)) {
+      it->head.prefix + it->end + s->payload > room || !verify(it) || !absorb(it, s)) {
     *bucket = 0;
     return false;
   }
-  bool pushed = s->tcp && s->frame[s->l4 + TCP_FLAGS] & TCP_PSH;
-  /* Both may lie in one buffer, the target never behind the source: the segment's own headers are lost. */
-  memmove(it->head.frame + it->end, s->frame + s->headers, (size_t)s->payload);
   it->end += s->payload;
   it->count++;
   it->next += (uint32_t)s->payload;
@@ -201,7 +244,7 @@ static void finish(struct card *card, const struct item *it)
   }
   int32_t field = s->tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
   if (!s->tcp) put16(s->frame + s->l4 + UDP_LENGTH, l4_length);
-  store16(s->frame + s->l4 + field, sum_fold(pseudo(s, l4_length)));
+  store16(s->frame + s->l4 + field, sum_fold(pseudo(s, it->addresses, l4_length)));
 
   int32_t **f = card->field, slot = it->slot;
   f[LENGTH][slot] = s->prefix + it->end;

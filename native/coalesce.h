@@ -55,6 +55,7 @@ struct item {
   int32_t count;
   uint32_t next; /* TCP sequence number that follows */
   bool verified;
+  uint64_t addresses; /* their sum, once verified */
 };
 
 struct coalescer {

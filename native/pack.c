@@ -17,6 +17,8 @@
 #define PAYLOAD_MAX_4 65507
 #define PAYLOAD_MAX_6 65487
 
+#define PART_SHORT 2048
+
 /* Packs sent datagram by datagram after a refusal of UDP_SEGMENT. */
 #define PLAIN_PACKS 1024
 
@@ -79,12 +81,25 @@ static void fail_request(struct card *c, int32_t request, int32_t why)
   if (*status == TX_SENT) *status = why;
 }
 
+/* Parts as short as frames of the usual MTU are put together: the kernel takes longer over a part than that takes. */
+static void join(struct outbox *o, struct pack *p)
+{
+  if (p->parts == 1 || p->bytes > p->parts * PART_SHORT) return;
+  uint8_t *at = o->joined;
+  for (int i = 0; i < p->parts; i++) {
+    memcpy(at, p->part[i].iov_base, p->part[i].iov_len);
+    at += p->part[i].iov_len;
+  }
+  p->part[0] = (struct iovec){o->joined, (size_t)p->bytes};
+  p->parts = 1;
+}
+
 /* @returns 0 or an errno */
 static int send_together(const struct pack *p, int fd, struct msghdr *h, int family)
 {
   union any_control room;
-  h->msg_iov = (struct iovec *)p->iov;
-  h->msg_iovlen = (size_t)p->count * 2;
+  h->msg_iov = (struct iovec *)p->part;
+  h->msg_iovlen = (size_t)p->parts;
   control(h, &room, family, p->route.tos, p->count > 1 ? p->size : 0);
   /* An ICMP error that came back earlier is reported by the next send, whatever that sends, and then forgotten. */
   for (int tries = 0; tries < 3; tries++) {
@@ -98,12 +113,23 @@ static int send_together(const struct pack *p, int fd, struct msghdr *h, int fam
 static bool send_singly(struct card *c, const struct pack *p, int fd, const struct msghdr *h, int family)
 {
   struct mmsghdr msg[PACK_DATAGRAMS];
+  struct iovec iov[PACK_DATAGRAMS];
   union any_control room;
   bool all = true, repeated = false;
+  size_t left = (size_t)p->bytes, at_part = 0;
+  const struct iovec *part = p->part;
   for (int i = 0; i < p->count; i++) {
+    size_t bytes = left < (size_t)p->size ? left : (size_t)p->size;
+    iov[i] = (struct iovec){(uint8_t *)part->iov_base + at_part, bytes};
+    left -= bytes;
+    at_part += bytes;
+    if (at_part == part->iov_len) {
+      part++;
+      at_part = 0;
+    }
     msg[i].msg_hdr = *h;
-    msg[i].msg_hdr.msg_iov = (struct iovec *)&p->iov[i * 2];
-    msg[i].msg_hdr.msg_iovlen = 2;
+    msg[i].msg_hdr.msg_iov = &iov[i];
+    msg[i].msg_hdr.msg_iovlen = 1;
     control(&msg[i].msg_hdr, &room, family, p->route.tos, 0); /* the same for each */
   }
   for (int at = 0; at < p->count;) {
@@ -138,7 +164,10 @@ static void post(struct card *c, struct pack *p)
   struct msghdr h = {.msg_name = &to, .msg_namelen = destination(c, d->family, p->route.row, &to)};
   bool together = p->count == 1 || *plain == 0;
   if (p->count > 1 && *plain > 0) --*plain;
-  if (together) refused = send_together(p, fd, &h, d->family);
+  if (together) {
+    join(&c->out, p);
+    refused = send_together(p, fd, &h, d->family);
+  }
   /*
    * EIO: the route's device cannot finish checksums, or IPsec applies. EINVAL: no-check sockets, old kernels.
    * EMSGSIZE: a segment exceeds the path MTU, which a socket without DF may still fragment.
@@ -160,19 +189,34 @@ void pack_post(struct card *c)
   c->out.scratch_used = 0;
 }
 
+void pack_prepare(struct card *c, int32_t bytes)
+{
+  if (c->out.scratch_used > 0 && c->out.scratch_used + bytes > PACK_SCRATCH) pack_post(c);
+}
+
 uint8_t *pack_scratch(struct card *c, int32_t bytes)
 {
   struct outbox *o = &c->out;
-  if (o->scratch_used + bytes > PACK_SCRATCH) pack_post(c);
+  pack_prepare(c, bytes);
   uint8_t *at = o->scratch + o->scratch_used;
   o->scratch_used += bytes;
   return at;
 }
 
-void pack_add(struct card *c, const struct route_to *route, int32_t request, struct iovec head, struct iovec body)
+/* Parts are merged where they meet: the kernel pays for each. */
+static void append(struct pack *p, struct iovec datagram)
+{
+  struct iovec *last = p->parts > 0 ? &p->part[p->parts - 1] : NULL;
+  if (last && (uint8_t *)last->iov_base + last->iov_len == datagram.iov_base)
+    last->iov_len += datagram.iov_len;
+  else
+    p->part[p->parts++] = datagram;
+}
+
+void pack_add(struct card *c, const struct route_to *route, int32_t request, struct iovec datagram)
 {
   struct pack *p = &c->out.pack[route->socket];
-  int32_t bytes = (int32_t)(head.iov_len + body.iov_len);
+  int32_t bytes = (int32_t)datagram.iov_len;
   int32_t most = c->device[route->device].family == AF_INET ? PAYLOAD_MAX_4 : PAYLOAD_MAX_6;
   if (bytes > most) {
     fail_request(c, request, TX_TOO_BIG);
@@ -183,12 +227,11 @@ void pack_add(struct card *c, const struct route_to *route, int32_t request, str
     post(c, p);
   if (p->count == 0) {
     p->route = *route;
-    p->bytes = 0;
+    p->bytes = p->parts = 0;
     p->size = bytes;
   }
   p->closed = bytes < p->size;
   p->bytes += bytes;
-  p->iov[p->count * 2] = head;
-  p->iov[p->count * 2 + 1] = body;
   p->request[p->count++] = request;
+  append(p, datagram);
 }

@@ -19,7 +19,7 @@
 #define PACK_DATAGRAMS 64
 /* A device takes up to 64 KiB at once, its link header included; the kernel would cut more than that in software. */
 #define PACK_BYTES 65400
-/* Headers made for segments, of all packs until they are posted. */
+/* Segments made of super-frames, of all packs until they are posted: one full pack, which should stay in the cache. */
 #define PACK_SCRATCH (64 << 10)
 
 union any_address {
@@ -46,23 +46,27 @@ struct pack {
   int32_t size; /* of every datagram but the last */
   bool closed;  /* the last one is shorter */
   int32_t request[PACK_DATAGRAMS]; /* the transmit request each belongs to */
-  struct iovec iov[PACK_DATAGRAMS * 2]; /* two parts each, the second may be empty */
+  int32_t parts;
+  struct iovec part[PACK_DATAGRAMS]; /* datagrams that lie one behind the other are one part */
 };
 
 struct outbox {
   struct pack pack[TX_SOCKETS];
   int32_t scratch_used;
   uint8_t scratch[PACK_SCRATCH];
+  uint8_t joined[PACK_BYTES];
 };
 
 struct card;
 
 /* Can the device reach that row of `remotes`? */
 bool pack_reachable(const struct card *c, int32_t device, int32_t row);
-/* `bytes` of scratch that stay until the next post; may post everything first. */
+/* Posts everything if the scratch has less than `bytes` left: what is one pack should not become two. */
+void pack_prepare(struct card *c, int32_t bytes);
+/* `bytes` of scratch, at most PACK_SCRATCH, that stay until the next post; may post everything first. */
 uint8_t *pack_scratch(struct card *c, int32_t bytes);
-/* Queues one datagram of two parts. Failures are written to the status of `request`. */
-void pack_add(struct card *c, const struct route_to *route, int32_t request, struct iovec head, struct iovec body);
+/* Queues one datagram. Failures are written to the status of `request`. */
+void pack_add(struct card *c, const struct route_to *route, int32_t request, struct iovec datagram);
 void pack_post(struct card *c);
 
 #endif

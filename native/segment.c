@@ -68,11 +68,10 @@ bool plan_make(struct plan *p, const uint8_t *frame, int32_t prefix, int32_t len
   return true;
 }
 
-void plan_headers(const struct plan *p, int32_t i, uint8_t *out)
+void plan_segment(const struct plan *p, int32_t i, uint8_t *out)
 {
-  int32_t length;
-  const uint8_t *payload = plan_payload(p, i, &length);
-  memcpy(out, p->frame - p->prefix, (size_t)(p->prefix + p->headers));
+  const int32_t before = p->prefix + p->headers, length = plan_length(p, i) - before;
+  memcpy(out, p->frame - p->prefix, (size_t)before);
   uint8_t *ip = out + p->prefix + p->l3;
   uint8_t *l4 = out + p->prefix + p->l4;
   int32_t l4_length = p->headers - p->l4 + length;
@@ -85,7 +84,8 @@ void plan_headers(const struct plan *p, int32_t i, uint8_t *out)
     store16(ip + IPV4_CHECKSUM, sum_finish(sum_add(p->ip_sum, load32(ip + IPV4_TOTAL))));
   }
 
-  uint64_t sum = sum_add(sum_bytes(p->l4_sum, payload, (size_t)length), htons((uint16_t)l4_length));
+  uint64_t sum = sum_copy(p->l4_sum, out + before, p->frame + p->headers + i * p->size, (size_t)length);
+  sum = sum_add(sum, htons((uint16_t)l4_length));
   if (p->tcp) {
     uint32_t sequence = htonl(ntohl(load32(l4 + TCP_SEQUENCE)) + (uint32_t)(i * p->size));
     memcpy(l4 + TCP_SEQUENCE, &sequence, sizeof sequence);

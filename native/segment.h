@@ -1,4 +1,4 @@
-/* Splitting a super-frame as a NIC does: headers are rebuilt per segment, payload is never copied. */
+/* Splitting a super-frame as a NIC does: every segment whole, with headers of its own. */
 #ifndef TWILL_SEGMENT_H
 #define TWILL_SEGMENT_H
 
@@ -27,15 +27,14 @@ struct plan {
 bool plan_make(struct plan *p, const uint8_t *frame, int32_t prefix, int32_t length, const struct offload *o,
                int32_t headers);
 
-/* Payload of segment `i`. */
-static inline const uint8_t *plan_payload(const struct plan *p, int32_t i, int32_t *length)
+/* Bytes of segment `i` with prefix and headers. */
+static inline int32_t plan_length(const struct plan *p, int32_t i)
 {
-  int32_t at = i * p->size;
-  *length = i == p->count - 1 ? p->payload - at : p->size;
-  return p->frame + p->headers + at;
+  int32_t payload = i == p->count - 1 ? p->payload - i * p->size : p->size;
+  return p->prefix + p->headers + payload;
 }
 
-/* Writes prefix and headers of segment `i`, prefix + headers bytes, every checksum complete. */
-void plan_headers(const struct plan *p, int32_t i, uint8_t *out);
+/* Writes segment `i`, plan_length() bytes, every checksum complete. */
+void plan_segment(const struct plan *p, int32_t i, uint8_t *out);
 
 #endif

@@ -521,6 +521,30 @@ describe.skipIf(!kernel)('frames of one flow become a super-frame', () => {
     expect(card.memory.control[Control.FREE_COUNT]).toBe(SLOTS);
   });
 
+  test('a wrong checksum in a message of many datagrams: its frame goes on alone, byte for byte', () => {
+    const shapes: Partial<FrameSpec>[] = [
+      {},
+      { v6: true },
+      { protocol: 'udp' },
+      { protocol: 'udp', v6: true },
+    ];
+    for (const shape of shapes) {
+      // nearer to its predecessor's end than it is long, and farther
+      for (const bad of [1, 2, 25]) {
+        const frames = Array.from({ length: 30 }, (_, i) =>
+          tcp(i, { payload: pattern(1399, i), sequence: 5000 + i * 1399, ...shape }),
+        );
+        flip(frames[bad]!, 1200);
+        pack(frames);
+        const got = poll();
+        expect(got.map(count)).toEqual([bad, 1, 29 - bad]);
+        expect(hex(got[1]!.frame)).toBe(hex(frames[bad]!));
+        expect(got.flatMap(back)).toEqual(frames.map(canonical));
+      }
+    }
+    expect(card.memory.control[Control.FREE_COUNT]).toBe(SLOTS);
+  });
+
   test('a full burst leaves messages in the inbox, which come next, in order', () => {
     // every datagram a flow of its own: nothing merges
     const frames = Array.from({ length: 640 }, (_, i) => udp(0, { sourcePort: 1000 + i }));

@@ -179,10 +179,10 @@ describe.skipIf(!kernel)('datagrams packed into system calls', () => {
     ]);
   });
 
-  test('more headers than there is scratch for', async () => {
+  test('more segments than there is scratch for', async () => {
     await open();
     const seeds = Array.from({ length: 12 }, (_, i) => i);
-    // 12 * 149 headers of 54 bytes: 96 kB; on two sockets, so that one waits while the other fills the scratch
+    // 12 * 149 segments of 454 bytes; on two sockets, so that one waits while the other fills the scratch
     const list = seeds.map((seed) => ({ ...superFrame(59_600, seed, 400), entropy: seed % 2 }));
     expect(flush(list)).toEqual(list.map(() => SENT));
     const bySocket = new Map<number, string[]>();
