@@ -39,7 +39,9 @@ export class PlainReader {
   private externalLocal = false;
   private ports: ServicePort[] = [];
   private nodes: string[] = [];
+  private type = '';
   private hasSpec = false;
+  private hasStatus = false;
   private isSlice = false;
   private words: Int32Array;
   private used = 0;
@@ -60,11 +62,17 @@ export class PlainReader {
   /** @returns null when the object at `start` is not of the usual form. */
   read(start: number): PlainResource | null {
     const { cursor } = this;
-    this.kind = this.apiVersion = this.name = this.service = this.addressType = '';
+    this.kind = this.apiVersion = this.name = this.service = this.addressType = this.type = '';
     this.namespace = 'default';
     this.ports = [];
     this.nodes = [];
-    this.hasSpec = this.isSlice = this.hasVip = this.internalLocal = this.externalLocal = false;
+    this.hasSpec =
+      this.hasStatus =
+      this.isSlice =
+      this.hasVip =
+      this.internalLocal =
+      this.externalLocal =
+        false;
     if (this.used + MOST_ENDPOINTS * ENDPOINT_WORDS > POOL_WORDS) {
       this.words = new Int32Array(POOL_WORDS);
       this.used = 0;
@@ -77,6 +85,7 @@ export class PlainReader {
     const end = cursor.at;
     if (this.kind === 'Service' && this.apiVersion === 'v1') {
       if (!this.hasSpec || this.isSlice || !this.hasVip || !areDistinct(this.ports)) return null;
+      if (this.wantsPorts()) return null;
       const words: Words = [0, 0, IPV4_HIGH, this.vipWord];
       const spec: ServiceSpec = {
         addresses: [{ kind: 'clusterIP', words }],
@@ -90,7 +99,7 @@ export class PlainReader {
       return new PlainResource('Service', this.namespace, this.name, spec, this.text, start, end);
     }
     if (this.kind !== 'EndpointSlice' || this.apiVersion !== 'discovery.k8s.io/v1') return null;
-    if (this.hasSpec || this.service === '' || this.addressType !== 'IPv4') return null;
+    if (this.hasSpec || this.hasStatus || this.service === '' || this.addressType !== 'IPv4') return null;
     const { text } = this;
     const words = this.words.subarray(this.first, this.used);
     const spec = new PlainSliceSpec(
@@ -121,6 +130,7 @@ export class PlainReader {
         this.object(this.serviceSpec);
         break;
       case Key.STATUS:
+        this.hasStatus = true;
         this.object(this.status);
         break;
       case Key.ADDRESS_TYPE:
@@ -137,8 +147,14 @@ export class PlainReader {
         if (this.used - this.first > MOST_ENDPOINTS * ENDPOINT_WORDS) this.cursor.fail();
         break;
       default:
-        this.cursor.skip();
+        this.cursor.fail();
     }
+  }
+
+  /** Past the value of a key from `first` to `end`: known, and of no use. Another is not the usual. */
+  private idle(key: number, first: Key, end: Key): void {
+    if (key >= first && key < end) this.cursor.skip();
+    else this.cursor.fail();
   }
 
   private metadata(key: number): void {
@@ -156,7 +172,7 @@ export class PlainReader {
         this.object(this.annotation);
         break;
       default:
-        this.cursor.skip();
+        this.idle(key, Key.IDLE_METADATA, Key.IDLE_SPEC);
     }
   }
 
@@ -181,23 +197,26 @@ export class PlainReader {
   }
 
   private status(key: number): void {
-    if (key === Key.LOAD_BALANCER) this.object(this.usual);
-    else this.cursor.skip();
+    if (key === Key.LOAD_BALANCER) this.object(this.nothing);
+    else this.idle(key, Key.CONDITIONS, Key.READY);
   }
 
-  private usual(key: number): void {
-    if (key >= Key.UNUSUAL) this.cursor.fail();
-    else this.cursor.skip();
+  private nothing(): void {
+    this.cursor.fail();
+  }
+
+  /** S38: what it leaves open is allocated elsewhere. */
+  private wantsPorts(): boolean {
+    if (this.type !== 'NodePort' && this.type !== 'LoadBalancer') return false;
+    if (this.type === 'LoadBalancer' && this.externalLocal) return true;
+    for (const { nodePort } of this.ports) if (nodePort === 0) return true;
+    return false;
   }
 
   private serviceSpec(key: number): void {
-    if (key >= Key.UNUSUAL) {
-      this.cursor.fail();
-      return;
-    }
     switch (key) {
       case Key.TYPE:
-        this.oneOf('ClusterIP', 'NodePort', 'LoadBalancer');
+        this.type = this.oneOf('ClusterIP', 'NodePort', 'LoadBalancer');
         break;
       case Key.CLUSTER_IP:
         this.vip();
@@ -221,8 +240,21 @@ export class PlainReader {
       case Key.SESSION_AFFINITY:
         this.oneOf('None');
         break;
+      case Key.IP_FAMILIES: {
+        let count = 0;
+        this.cursor.openList();
+        for (; this.cursor.nextItem(count === 0); count++) this.oneOf('IPv4');
+        if (count > 1) this.cursor.fail();
+        break;
+      }
+      case Key.IP_FAMILY_POLICY:
+        this.oneOf('SingleStack');
+        break;
+      case Key.BALANCER_NODE_PORTS:
+        this.boolean();
+        break;
       default:
-        this.cursor.skip();
+        this.idle(key, Key.IDLE_SPEC, Key.IDLE_ENDPOINT);
     }
   }
 
@@ -246,7 +278,7 @@ export class PlainReader {
       else if (key === Key.PROTOCOL) protocol = this.oneOf('TCP', 'UDP', 'SCTP');
       else if (key === Key.PORT) port = this.number();
       else if (key === Key.NODE_PORT && this.hasSpec) nodePort = this.nodePort();
-      else cursor.skip();
+      else this.idle(key, this.hasSpec ? Key.TARGET_PORT : Key.APP_PROTOCOL, Key.IDLE_METADATA);
     }
     // A slice's port without name is skipped with a warning, a Service's has the empty name.
     if (port < 1 || port > 65_535 || (name === undefined && !this.hasSpec)) cursor.fail();
@@ -281,7 +313,7 @@ export class PlainReader {
           node = this.node();
           break;
         default:
-          this.usual(key);
+          this.idle(key, Key.IDLE_ENDPOINT, Key.UNUSUAL);
       }
     }
     if (address === undefined || isUnusual(address) || this.used + ENDPOINT_WORDS > this.words.length) {
@@ -313,7 +345,7 @@ export class PlainReader {
       if (key === Key.READY) ready = this.boolean();
       else if (key === Key.SERVING) serving = this.boolean();
       else if (key === Key.TERMINATING) terminating = this.boolean();
-      else cursor.skip();
+      else cursor.fail();
     }
     return healthOf(ready, serving, terminating);
   }

@@ -6,6 +6,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ServiceBatch } from '../service/record.ts';
+import { Allocator } from './allocation/allocator.ts';
 import { checkService, checkSlice, checkVips, type Report } from './check/services.ts';
 import { type Claim, claimsOf, ownerOf } from './claims.ts';
 import { localReady } from './endpoints.ts';
@@ -13,7 +14,7 @@ import { NamedMap } from './named.ts';
 import { problemIn } from './problem.ts';
 import { type Draft, type Entry, ServiceCompiler } from './service-compiler.ts';
 import { NOWHERE, type Surroundings } from './surroundings.ts';
-import type { Problem, Resource, ResourceOf } from './types.ts';
+import type { Allocation, Problem, Resource, ResourceOf } from './types.ts';
 
 type Service = ResourceOf<'Service'>;
 type Slice = ResourceOf<'EndpointSlice'>;
@@ -29,6 +30,10 @@ export interface Replacement {
 export interface Staged {
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
+  /** The changes of Services with what they were given (S38), and of those that are given another place. */
+  readonly filled: readonly Replacement[];
+  /** What is given and was not before. */
+  readonly given: readonly Allocation[];
   readonly batch: ServiceBatch;
   /** Makes the change the running state. Only for the last one staged. */
   commit(): void;
@@ -49,6 +54,7 @@ export class ServiceBook {
   readonly #entries = new NamedMap<Entry>();
   /** Every Service that wants it. */
   readonly #claims: Claims = new Map();
+  readonly #allocator = new Allocator();
   /** Those with a health check node port. */
   readonly #checked = new NamedMap<Service>();
   #elsewhere = NOTHING.elsewhere;
@@ -56,6 +62,11 @@ export class ServiceBook {
   /** Ids that were given back, the next one to use last. */
   #free: number[] = [];
   #ids = 0;
+
+  /** A Service with what it was given (S38). */
+  get(namespace: string, name: string): Service | undefined {
+    return this.#entries.get(namespace, name)?.service;
+  }
 
   /** Slices that carry the name of a Service. */
   slicesOf(namespace: string, name: string): readonly Slice[] {
@@ -92,14 +103,23 @@ export class ServiceBook {
     const warn: Report = (resource, path, message) => warnings.push(problemIn(resource, path, message));
     const drafts = new NamedMap<Draft>();
     const claims: Claims = new Map();
+    const allotted = this.#allocator.stage(
+      this.#ofServices(changes),
+      surroundings,
+      recheck,
+      () => this.#running(),
+      refuse,
+      warn,
+    );
+    for (const { before, after } of allotted.changes) {
+      if (before) this.#replace(drafts, claims, before, undefined);
+      if (after) this.#replace(drafts, claims, undefined, after);
+      if (after && !after.isPlain) checkService(after, warn);
+    }
     for (const { before, after } of changes) {
-      if (before?.kind === 'Service') this.#replace(drafts, claims, before, undefined);
-      if (after?.kind === 'Service') this.#replace(drafts, claims, undefined, after);
       if (before?.kind === 'EndpointSlice') this.#slice(drafts, before, undefined);
       if (after?.kind === 'EndpointSlice') this.#slice(drafts, undefined, after);
-      if (after === undefined || after.isPlain) continue;
-      if (after.kind === 'Service') checkService(after, warn);
-      if (after.kind === 'EndpointSlice') checkSlice(after, warn);
+      if (after?.kind === 'EndpointSlice' && !after.isPlain) checkSlice(after, warn);
     }
     for (const [claim, wanted] of claims) {
       const known = this.#claims.get(claim) ?? [];
@@ -130,10 +150,27 @@ export class ServiceBook {
         if (wanted.length > 0) this.#claims.set(claim, wanted);
         else this.#claims.delete(claim);
       }
+      allotted.commit();
       ({ free: this.#free, ids: this.#ids } = compiler.idsLeft());
       this.#surroundings = surroundings;
     };
-    return { problems, warnings, batch: compiler.writer.finish(), commit };
+    const { changes: filled, given } = allotted;
+    return { problems, warnings, filled, given, batch: compiler.writer.finish(), commit };
+  }
+
+  /** Changes of Services, from what they run with. */
+  #ofServices(
+    changes: readonly Replacement[],
+  ): { before: Service | undefined; after: Service | undefined }[] {
+    return changes.flatMap(({ before, after }) => {
+      const { kind, namespace, name } = (after ?? before)!;
+      if (kind !== 'Service') return [];
+      return { before: before && this.get(namespace, name), after: after as Service | undefined };
+    });
+  }
+
+  *#running(): Generator<Service> {
+    for (const { service } of this.#entries.values()) if (service) yield service;
   }
 
   /** Services that did not change: judged again; and compiled again where what they depend on changed. */

@@ -270,9 +270,10 @@ export class Manager {
     const found = [...warnings, ...judged.warnings, ...staged.warnings];
     if (isFabric) found.push(...mtuWarnings(fabric, this.#facts));
     const lines = found.map(formatProblem);
+    const given = staged.given.length > 0 ? { given: staged.given } : {};
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
-    if (dryRun) return { changes, warnings: lines, ...(await this.#preview(plan, staged.batch)) };
+    if (dryRun) return { changes, warnings: lines, ...given, ...(await this.#preview(plan, staged.batch)) };
     const ops = plan.ops.map((op) => this.#withPath(op));
     try {
       await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
@@ -291,12 +292,12 @@ export class Manager {
     const peers = new Set(generation.peers.map((peer) => peer.id));
     for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
     lines.push(...(await this.#revive(generation, fabric)));
-    const faces = this.#faces.commit(replacements);
+    const faces = this.#faces.commit(staged.filled);
     if (faces) this.#options.host.serve(faces);
     lines.push(...this.#options.host.problems);
     if (isFabric) this.#options.onChange?.();
     this.#report(changes);
-    return { changes, warnings: lines };
+    return { changes, warnings: lines, ...given };
   }
 
   /** What a plan would mean to living flows. */

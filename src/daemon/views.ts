@@ -9,7 +9,7 @@ import type {
   ServiceStatus,
   Status,
 } from '../control/protocol.ts';
-import { render } from '../control/render.ts';
+import { render, withGiven } from '../control/render.ts';
 import { surroundingsOf } from '../control/surroundings.ts';
 import type { Generation, Kind, PortPlan, Resource, ResourceOf } from '../control/types.ts';
 import {
@@ -180,6 +180,10 @@ export class Views {
     const status = await this.#statusOf(kind, generation);
     return resources.map((resource) => {
       const item = render(resource);
+      if (resource.kind === 'Service' && resource.spec.wants) {
+        const { namespace, name } = resource;
+        item.spec = withGiven(item.spec, this.#o.manager.services.get(namespace, name)!.spec);
+      }
       const live = status(resource);
       if (live !== undefined) item.status = { ...(item.status as object), ...live };
       return item;

@@ -1,5 +1,6 @@
 /** Services and EndpointSlices, each by itself: addresses, node ports, annotations, endpoints one by one. */
 import { contains, familyOf, formatWords } from '../../wire/address.ts';
+import { FIRST_NODE_PORT, LAST_NODE_PORT } from '../allocation/range.ts';
 import { nearest, show } from '../problem.ts';
 import { endpointRefusal, SERVICE_LABEL, WEIGHT_ANNOTATION, weightOf } from '../schema/endpoint-slice.ts';
 import {
@@ -16,9 +17,6 @@ export type Report = (resource: Resource, path: string, message: string) => void
 
 /** M11: what the EndpointSlice controller fills a slice with at most. */
 const USUAL_ENDPOINTS = 100;
-/** M9: what the API server takes node ports from. */
-const FIRST_NODE_PORT = 30_000;
-const LAST_NODE_PORT = 32_767;
 const OWN_PREFIX = 'twill/';
 
 /** ClusterIPs: outside every subnet (N6), inside the networks they come from (M9). */
