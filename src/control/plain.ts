@@ -238,17 +238,17 @@ export class PlainReader {
         this.externalLocal = this.oneOf('Cluster', 'Local') === 'Local';
         break;
       case Key.SESSION_AFFINITY:
-        this.oneOf('None');
+        this.only('None');
         break;
       case Key.IP_FAMILIES: {
         let count = 0;
         this.cursor.openList();
-        for (; this.cursor.nextItem(count === 0); count++) this.oneOf('IPv4');
+        for (; this.cursor.nextItem(count === 0); count++) this.only('IPv4');
         if (count > 1) this.cursor.fail();
         break;
       }
       case Key.IP_FAMILY_POLICY:
-        this.oneOf('SingleStack');
+        this.only('SingleStack');
         break;
       case Key.BALANCER_NODE_PORTS:
         this.boolean();
@@ -411,6 +411,13 @@ export class PlainReader {
     const word = words.find((candidate) => candidate === text);
     if (word === undefined) this.cursor.fail();
     return word ?? words[0]!;
+  }
+
+  /** This string and no other. */
+  private only(word: string): void {
+    const from = this.cursor.at + 1;
+    const isPlain = this.cursor.skipString();
+    if (!isPlain || !isText(this.text.bytes, from, this.cursor.at - 1, word)) this.cursor.fail();
   }
 
   private boolean(): boolean {
