@@ -97,7 +97,8 @@ export interface HostSpec {
     /** Seconds. */
     readonly timeouts: FlowTimeouts;
     readonly tcpLiberal: boolean;
-    readonly tcpLoose: boolean;
+    /** Without effect here: whoever says something is told so (N16). */
+    readonly tcpLoose?: boolean | undefined;
   };
   readonly nat: { readonly ports: readonly [number, number]; readonly random: boolean };
   /** Bytes, seconds. */

@@ -201,8 +201,6 @@ export interface HostConfig {
   readonly timeouts?: FlowTimeouts;
   /** No window check (N13). Absent: false. */
   readonly tcpLiberal?: boolean;
-  /** Taken and without effect: no flow is picked up in its middle (N16). */
-  readonly tcpLoose?: boolean;
   /** First and last source port of translated flows (N26). Absent: 61000–65535. */
   readonly natPorts?: readonly [number, number];
   /** Absent: true. */

@@ -42,7 +42,6 @@ describe('the host', () => {
       localDetect: 'ports',
       masqueradeAll: false,
       tcpLiberal: false,
-      tcpLoose: true,
       natPorts: [61_000, 65_535],
       natRandom: true,
       fragments: { maxBytes: 4_194_304, timeout: 30_000 },
@@ -62,6 +61,21 @@ describe('the host', () => {
       icmp: 60_000,
       other: 600_000,
     });
+  });
+
+  it('N16: tcpLoose is the kernel’s, and whoever says it is told', () => {
+    const line = (tcpLoose: string) =>
+      judge(
+        `apiVersion: twill/v1alpha1\nkind: Host\nmetadata: {name: h}\nspec: {underlay: {address: 192.0.2.1}, conntrack: {${tcpLoose}}}\n`,
+      );
+    expect(line('tcpLiberal: false')).toEqual({ errors: [], warnings: [] });
+    for (const said of ['tcpLoose: true', 'tcpLoose: false']) {
+      const { errors, warnings } = line(said);
+      expect(errors).toEqual([]);
+      expect(warnings).toEqual([
+        expect.stringMatching(/^f:4:\d+: spec\.conntrack\.tcpLoose: has no effect: .*nf_conntrack_tcp_loose/),
+      ]);
+    }
   });
 
   it('M6: reads durations and sizes with their units', () => {

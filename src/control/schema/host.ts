@@ -80,7 +80,7 @@ export const hostSchema = ownKind(
         max: integer(16, MOST_FLOWS).default(DEFAULT_FLOWS),
         timeouts: timeouts.prefault({}),
         tcpLiberal: boolean().default(false),
-        tcpLoose: boolean().default(true),
+        tcpLoose: boolean().optional(),
       })
       .prefault({}),
     nat: z
