@@ -4,6 +4,7 @@ import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
 import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
 import type { Flows } from './flows.ts';
+import { beginAssociation, stepAssociation } from './sctp.ts';
 import { readSack, readSynOptions } from './tcp-options.ts';
 import { IGNORE, INVALID, isPossible, nextTcpState, OUT_OF_WINDOW, TcpState } from './tcp-state.ts';
 import { UdpState } from './timeouts.ts';
@@ -44,7 +45,17 @@ export class Tracker {
 
   /** What the first packet of a flow says. */
   begin(slot: number, row: number): void {
-    if (this.packets.protocol[slot] !== Protocol.TCP || !this.read(slot, 0)) return;
+    const { packets, flows } = this;
+    const protocol = packets.protocol[slot];
+    if (protocol === Protocol.SCTP)
+      beginAssociation(
+        packets.view,
+        packets.l4[slot]!,
+        flows.windows,
+        row * 2 * WINDOW_WORDS,
+        (row * 2 + 1) * WINDOW_WORDS,
+      );
+    if (protocol !== Protocol.TCP || !this.read(slot, 0)) return;
     this.beginWindow(row * 2 + ORIGINAL);
   }
 
@@ -54,8 +65,9 @@ export class Tracker {
    * @returns the new state, or IGNORE, INVALID, OUT_OF_WINDOW, NEW_FLOW.
    */
   step(slot: number, row: number, direction: number, beyond: number, now: number): number {
-    const isTcp = this.packets.protocol[slot] === Protocol.TCP;
-    if (!isTcp) return this.stepUdp(row, direction, now);
+    const protocol = this.packets.protocol[slot];
+    if (protocol === Protocol.SCTP) return this.stepSctp(slot, row, direction, now);
+    if (protocol !== Protocol.TCP) return this.stepUdp(row, direction, now);
     return this.read(slot, beyond) ? this.stepTcp(row, direction, now) : INVALID;
   }
 
@@ -154,6 +166,22 @@ export class Tracker {
     const marks = ((this.flags >>> 1) & 1) + (this.flags & 1); // SYN and FIN count
     this.end = (this.seq + last - this.body + beyond + marks) | 0;
     return true;
+  }
+
+  private stepSctp(slot: number, row: number, direction: number, now: number): number {
+    const { packets, flows } = this;
+    const state = stepAssociation(
+      packets.view,
+      packets.l4[slot]!,
+      packets.endOf(slot),
+      flows.state[row]!,
+      direction,
+      flows.windows,
+      (row * 2 + direction) * WINDOW_WORDS,
+      (row * 2 + (direction ^ 1)) * WINDOW_WORDS,
+    );
+    if (state < IGNORE) flows.refresh(row, state, now);
+    return state;
   }
 
   private stepUdp(row: number, direction: number, now: number): number {

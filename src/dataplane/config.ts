@@ -169,6 +169,12 @@ export interface FlowTimeouts {
   readonly tcpUnacknowledged: number;
   readonly udpUnreplied: number;
   readonly udpReplied: number;
+  /** Before an association is answered, and once it is closed. */
+  readonly sctpClosed: number;
+  readonly sctpCookieWait: number;
+  readonly sctpCookieEchoed: number;
+  readonly sctpEstablished: number;
+  readonly sctpShutdown: number;
   readonly icmp: number;
   readonly other: number;
 }

@@ -1,5 +1,6 @@
 import type { Flows } from '../conntrack/flows.ts';
 import {
+  hasPorts,
   isTuple4,
   LINE_WORDS,
   ORIGINAL,
@@ -152,7 +153,7 @@ export class Related {
   private readQuotedTuple(network: number): boolean {
     const { tuple, ip, l4, isV4, chain } = this;
     const { view } = this.packets;
-    if (chain.protocol !== Protocol.TCP && chain.protocol !== Protocol.UDP) return false;
+    if (!hasPorts(chain.protocol)) return false;
     if (l4 + QUOTED_BYTES > this.end) return false;
     tuple[Word.SCOPE] = (network << 8) | chain.protocol;
     tuple[Word.PORTS] = view.getInt32(l4);
@@ -187,6 +188,7 @@ export class Related {
     const ports = deltaWord(view.getInt32(l4), lines[sent + Word.PORTS]!);
     this.delta += ports;
     view.setInt32(l4, lines[sent + Word.PORTS]!);
+    if (chain.protocol === Protocol.SCTP) return; // its sum is not quoted, and addresses are no part of it
     const isUdp = chain.protocol === Protocol.UDP;
     const field = l4 + (isUdp ? Udp.CHECKSUM : Tcp.CHECKSUM);
     if (field + 2 > this.end) return; // N48

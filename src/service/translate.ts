@@ -4,6 +4,7 @@ import { INVALID, NEW_FLOW, OUT_OF_WINDOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
 import {
   End,
+  hasPorts,
   LINE_WORDS,
   ORIGINAL,
   REPLY,
@@ -18,7 +19,7 @@ import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Icmp } from '../wire/icmp.ts';
-import { Ipv4, Protocol } from '../wire/ipv4.ts';
+import { Ipv4 } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 import type { Ending } from './ending.ts';
 import type { Fragments } from './fragments.ts';
@@ -30,7 +31,7 @@ import type { Judge } from './verdict.ts';
 /**
  * Services: packets to a VIP become packets to a backend, and replies get the VIP back (N1–N6, S15–S24).
  *
- * Only packets addressed to the gateway MAC are translated to a backend (N6); *every* TCP or UDP packet is
+ * Only packets addressed to the gateway MAC are translated to a backend (N6); *every* packet with ports is
  * matched against reply tuples, because a backend in the client's own subnet answers the client directly (N2), and one
  * that sees this host instead of the client answers this host.
  * Fragments take part once their datagram is whole.
@@ -80,7 +81,7 @@ export class Translate implements Restorer {
         continue;
       }
       const protocol = packets.protocol[slot]!;
-      const isTracked = (protocol === Protocol.TCP || protocol === Protocol.UDP) && packets.l4[slot] !== 0;
+      const isTracked = hasPorts(protocol) && packets.l4[slot] !== 0;
       let goesOn: boolean;
       if (isTracked) goesOn = this.track(slot, 0, now);
       else if (this.related.isError(slot)) goesOn = this.relate(slot, now);
@@ -117,7 +118,7 @@ export class Translate implements Restorer {
     readTuple(packets, slot, tuple);
     const id = this.findFlow(now);
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
-    if (id < 0) return this.open(slot, now);
+    if (id < 0) return this.open(slot, beyond, now);
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
@@ -133,11 +134,11 @@ export class Translate implements Restorer {
     }
     if (verdict === NEW_FLOW) {
       flows.remove(row);
-      return this.open(slot, now);
+      return this.open(slot, beyond, now);
     }
     if (direction === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now))
       return false;
-    this.apply(slot, row, direction);
+    this.apply(slot, row, direction, beyond);
     return true;
   }
 
@@ -149,7 +150,7 @@ export class Translate implements Restorer {
     const { packets, fragments } = this;
     const { link, l4, protocol } = packets;
     let slot = link[first]!;
-    const isTracked = protocol[first] === Protocol.TCP || protocol[first] === Protocol.UDP;
+    const isTracked = hasPorts(protocol[first]!);
     this.applied = -1;
     l4[first] = fragments.l4;
     const goesOn = isTracked ? this.track(first, fragments.beyond, now) : this.opener.passOther(first, now);
@@ -174,7 +175,7 @@ export class Translate implements Restorer {
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
     const isAnswer = (applied & 1) === REPLY && flows.snat[row] === 1;
     if (isAnswer && !toGateway && !this.turn(slot, row, now)) return false;
-    this.apply(slot, row, applied & 1);
+    this.apply(slot, row, applied & 1, 0);
     return true;
   }
 
@@ -193,11 +194,11 @@ export class Translate implements Restorer {
     return true;
   }
 
-  private open(slot: number, now: number): boolean {
+  private open(slot: number, beyond: number, now: number): boolean {
     this.lastId = -1; // adding a flow may evict another
     const row = this.opener.open(slot, this.tuple, now);
     if (row < 0) return row === PASS;
-    this.apply(slot, row, ORIGINAL);
+    this.apply(slot, row, ORIGINAL, beyond);
     return true;
   }
 
@@ -210,7 +211,7 @@ export class Translate implements Restorer {
     return this.lastId;
   }
 
-  private apply(slot: number, row: number, direction: number): void {
+  private apply(slot: number, row: number, direction: number, beyond: number): void {
     const { packets, flows } = this;
     this.applied = row * 2 + direction;
     const traffic = row * 4 + direction * 2;
@@ -221,9 +222,9 @@ export class Translate implements Restorer {
     const other = (row * 2 + (direction ^ 1)) * LINE_WORDS;
     const isBoth = flows.snat[row] === 1;
     if (isBoth || direction === ORIGINAL)
-      rewrite(packets, slot, End.DESTINATION, flows.lines, other, End.SOURCE);
+      rewrite(packets, slot, End.DESTINATION, flows.lines, other, End.SOURCE, beyond);
     if (isBoth || direction === REPLY)
-      rewrite(packets, slot, End.SOURCE, flows.lines, other, End.DESTINATION);
+      rewrite(packets, slot, End.SOURCE, flows.lines, other, End.DESTINATION, beyond);
   }
 
   /**

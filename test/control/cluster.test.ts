@@ -58,6 +58,11 @@ describe('the host', () => {
       tcpUnacknowledged: 300_000,
       udpUnreplied: 30_000,
       udpReplied: 120_000,
+      sctpClosed: 10_000,
+      sctpCookieWait: 3000,
+      sctpCookieEchoed: 3000,
+      sctpEstablished: 210_000,
+      sctpShutdown: 3000,
       icmp: 60_000,
       other: 600_000,
     });

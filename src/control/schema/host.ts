@@ -43,6 +43,11 @@ const timeouts = z.strictObject({
   tcpUnacknowledged: timeout(300),
   udpUnreplied: timeout(30),
   udpReplied: timeout(120),
+  sctpClosed: timeout(10),
+  sctpCookieWait: timeout(3),
+  sctpCookieEchoed: timeout(3),
+  sctpEstablished: timeout(210),
+  sctpShutdown: timeout(3),
   icmp: timeout(60),
   other: timeout(600),
 });
