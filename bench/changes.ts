@@ -12,6 +12,7 @@ import { LOAD, longestTrip } from './tools.ts';
 /** A second: each from a port of its own, none used twice within the time a kernel remembers it. */
 const PROBE_RATE = 5000;
 const CHANGES_PER_SECOND = 10;
+const LEAST_WINDOW_MS = 1000;
 
 /** From the request to the arrival of the first datagram at the new endpoint, ms; every datagram is a new flow. */
 export async function measureChanges(
@@ -84,7 +85,11 @@ interface Arrival {
 const arrivals = (text: string): Arrival[] =>
   [...text.matchAll(/^(\d+) (\d+)$/gm)].map(([, port, at]) => ({ port: Number(port), at: BigInt(at!) }));
 
-/** The longest that one of 10 000 datagrams a second was on its way through Twill, ms, with and without changes. */
+/**
+ * The longest that one of 10 000 datagrams a second was on its way through Twill, ms: while all Services are loaded
+ * anew, while endpoints change, and for as long while nothing changes. Rounds are short and many, their three windows
+ * equally long and in turns, so that what the machine does by itself is in all three and a round's difference is Twill's.
+ */
 export async function measurePauses(
   session: Session,
   site: Site,
@@ -94,16 +99,24 @@ export async function measurePauses(
 ): Promise<Draft> {
   const cell = cellOf('pause', size, 'longest trip of a datagram,', 'ms', 'less');
   const bench = { lab: session.lab, layout: 'unpinned' } as const;
+  let window = LEAST_WINDOW_MS;
   const changes = async (): Promise<void> => {
-    for (let i = 0; i < CHANGES_PER_SECOND; i++) {
+    const start = performance.now();
+    for (let i = 0; i < CHANGES_PER_SECOND || i % 2 === 1 || performance.now() - start < window; i++) {
       await site.change!(size, PROBES + ((i + 1) % 2));
       await sleep(1000 / CHANGES_PER_SECOND);
     }
   };
+  const loading = async (): Promise<void> => {
+    const start = performance.now();
+    do await site.load!(size, plan.loadLimit * 1000);
+    while (performance.now() - start < LEAST_WINDOW_MS);
+    window = performance.now() - start;
+  };
   const kinds = [
-    ['quiet', () => sleep(1000)],
+    ['loading', loading],
+    ['quiet', () => sleep(window)],
     ['twill', changes],
-    ['loading', () => site.load!(size, plan.loadLimit * 1000)],
   ] as const;
   for (let round = 0; round < plan.pauses; round++) {
     for (const [who, work] of round % 2 === 0 ? kinds : kinds.toReversed()) {

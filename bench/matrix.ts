@@ -145,7 +145,7 @@ function full(): Planned[] {
       place(one, { contenders: PAIR, rounds: 3 }),
     ),
     ...rest.flatMap(({ size, count }) =>
-      place(datagramWorkload(size, count, 1), { contenders: PAIR, rounds: 2 }),
+      place(datagramWorkload(size, count, 0.8), { contenders: PAIR, rounds: 2 }),
     ),
     ...place(tcpWorkload(1, 2), { contenders: ALL, rounds: 4, layout: 'pinned' }),
     ...[datagramWorkload(64, 1, 1.2), datagramWorkload(64, 1000, 1.2)].flatMap((one) =>

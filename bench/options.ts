@@ -58,7 +58,7 @@ export function readOptions(args: readonly string[]): Task {
 function isKnown(mode: Mode, name: string): boolean {
   return (
     (GROUPS as readonly string[]).includes(name) ||
-    /^(load|connections|change|pause)-\d+$/.test(name) ||
+    /^(load|connections|change|pause|churn)-\d+$/.test(name) ||
     matrix(mode).some(({ cell }) => cell.id === name || cell.id.startsWith(`${name}/`))
   );
 }

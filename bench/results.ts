@@ -18,6 +18,16 @@ export interface Percentiles {
   readonly p99_9: number;
 }
 
+/** What became of datagrams beside changes. */
+export interface Churn {
+  readonly sent: number;
+  readonly lost: number;
+  /** Arrived where no endpoint was. */
+  readonly astray: number;
+  /** Changes a second. */
+  readonly changes: number;
+}
+
 /** One measurement of one contender. */
 export interface Run {
   readonly contender: string;
@@ -27,6 +37,7 @@ export interface Run {
   /** Share of what was sent that did not arrive, 0 … 1. */
   readonly loss?: number;
   readonly percentiles?: Percentiles;
+  readonly churn?: Churn;
   /** CPU-seconds of the whole machine. */
   readonly cpuPerGigabyte?: number;
   readonly cpuPerMillion?: number;

@@ -70,6 +70,10 @@ export function twillServices(size: number, endpoint: Endpoint): string {
 export const twillChange = (size: number, { address, probe }: Endpoint): string =>
   JSON.stringify(sliceOf(size - 1, [address], probe));
 
+/** Other endpoints of a Service that nobody asks for. */
+export const twillElsewhere = (i: number, turn: number): string =>
+  JSON.stringify(sliceOf(i, elsewhere(i + turn, ENDPOINTS)));
+
 /** For `iptables-restore`: a jump per Service, a chain per Service. */
 export function iptablesServices(size: number, endpoint: Endpoint): string {
   const chains: string[] = [];

@@ -12,23 +12,45 @@ export interface ServicesPlan {
   readonly loadLimit: number;
   /** Even. */
   readonly changes: number;
-  /** Rounds of the longest trips. */
+  /** Rounds of the longest trips, with the most services. */
   readonly pauses: number;
+  /** Rounds of traffic with and without a thousand changes a second. */
+  readonly churns: number;
 }
 
 export const SERVICES: Readonly<Record<'full' | 'quick', ServicesPlan>> = {
-  full: { sizes: [1, 100, 10_000, 100_000], rounds: 3, seconds: 1, loadLimit: 45, changes: 10, pauses: 3 },
-  quick: { sizes: [1, 10_000], rounds: 2, seconds: 0.5, loadLimit: 15, changes: 4, pauses: 1 },
+  full: {
+    sizes: [1, 100, 10_000, 100_000],
+    rounds: 3,
+    seconds: 1,
+    loadLimit: 45,
+    changes: 10,
+    pauses: 7,
+    churns: 3,
+  },
+  quick: { sizes: [1, 10_000], rounds: 2, seconds: 0.35, loadLimit: 15, changes: 4, pauses: 1, churns: 1 },
 };
 
 /** Once: what is compared is built and warmed up. */
 const BEGIN_SECONDS = 20;
 
 /** What the services take, about: loading grows with the size, the rest does not. */
-export function servicesSeconds({ sizes, rounds, seconds, pauses }: ServicesPlan): number {
-  const perSize = WAYS.length * rounds * (seconds + OVERHEAD_SECONDS) + 3 * pauses + 2;
-  return BEGIN_SECONDS + sizes.reduce((sum, size) => sum + perSize + ((pauses + 1) * size) / 6000, 0);
+export function servicesSeconds({ sizes, rounds, seconds, pauses, churns }: ServicesPlan): number {
+  const perSize = WAYS.length * rounds * (seconds + OVERHEAD_SECONDS) + 2;
+  const most = sizes.at(-1)!;
+  const loading = sizes.reduce((sum, size) => sum + size / 6000, 0);
+  return (
+    BEGIN_SECONDS +
+    sizes.length * perSize +
+    loading +
+    pauses * (PAUSE_SECONDS + most / 12_000) +
+    churns * CHURN_SECONDS
+  );
 }
+
+/** A round of pauses with few services, and one of changes beside traffic. */
+const PAUSE_SECONDS = 4;
+const CHURN_SECONDS = 7;
 
 export type Draft = Omit<Cell, 'series' | 'ratios'>;
 

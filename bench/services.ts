@@ -1,9 +1,10 @@
 /**
  * ClusterIPs as they grow in number: time to load them, new connections per second, time for one endpoint change to
- * take effect, and how long the dataplane stands still meanwhile.
+ * take effect, how long the dataplane stands still meanwhile, and what a thousand changes a second do to traffic.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { measureChanges, measurePauses } from './changes.ts';
+import { measureChurn } from './churn.ts';
 import type { Results } from './results.ts';
 import * as rules from './rulesets.ts';
 import { finishCell, observe, type Session } from './runner.ts';
@@ -71,7 +72,9 @@ export async function measureServices(
     }
     if (wanted('change')) keep(await measureChanges(session, sites, size, plan, attempt));
     const twill = sites.get('twill');
-    if (twill && wanted('pause')) keep(await measurePauses(session, twill, size, plan, attempt));
+    if (!twill || size !== plan.sizes.at(-1)) continue;
+    if (wanted('pause')) keep(await measurePauses(session, twill, size, plan, attempt));
+    if (wanted('churn')) keep(await measureChurn(session, twill, size, plan.churns, attempt));
   }
   session.budget.finish(servicesSeconds(plan), session.budget.elapsed - start);
 }

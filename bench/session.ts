@@ -66,7 +66,7 @@ export async function runSession(request: Request, interrupt: Interrupt): Promis
   const wantsServices =
     !isMemoryOnly &&
     services.sizes.some((size) =>
-      ['load', 'connections', 'change', 'pause'].some((name) =>
+      ['load', 'connections', 'change', 'pause', 'churn'].some((name) =>
         wantsService(`${name}-${size}/same/unpinned`, 'services'),
       ),
     );

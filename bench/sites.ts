@@ -2,11 +2,12 @@
  * Ways to a server behind Services: through Twill, with or without one; through the kernel's routing, bare or with
  * iptables or nftables. The kernel's side is a router between two subnets, so that replies pass it too.
  */
-import { writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Background, Lab } from '../src/demo/lab.ts';
 import { type Built, missingCommand, type Route } from './contender.ts';
 import { twill } from './contenders/twill.ts';
+import { ControlConnection } from './control-connection.ts';
 import type { Presence, Results } from './results.ts';
 import * as rules from './rulesets.ts';
 
@@ -30,6 +31,8 @@ export interface Site {
   readonly load?: (size: number, limit: number) => Promise<number>;
   /** Leads the last Service's probes to another port. @returns when that was asked for, ns */
   readonly change?: (size: number, probe: number) => Promise<bigint>;
+  /** Another connection to whoever is told of changes; `close` it. */
+  readonly connection?: () => Promise<ControlConnection>;
 }
 
 const CLIENT = '10.78.0.10';
@@ -95,16 +98,42 @@ export async function twillSite(lab: Lab): Promise<Site> {
   const [daemon] = built.daemons as [Background];
   const [socket] = built.sockets as [string];
   const [file] = built.files as [string];
+  const endpointOf = (probe: number): rules.Endpoint => ({ address: route.address, probe });
+  /** Written beforehand: while the daemon reads there is no other work on the machine than its own. */
+  const texts = new Map<number, string>();
+  const textOf = (size: number): string => {
+    const known = texts.get(size);
+    if (known !== undefined) return known;
+    const path = `${file}.${size}`;
+    writeFileSync(path, size === 0 ? rules.NO_SERVICES : rules.twillServices(size, endpointOf(rules.PROBES)));
+    texts.set(size, path);
+    return path;
+  };
+  const hold = (path: string): void => {
+    rmSync(`${file}.new`, { force: true });
+    linkSync(path, `${file}.new`);
+    renameSync(`${file}.new`, file);
+  };
   return {
     built,
     route,
     async load(size, limit) {
-      writeFileSync(file, rules.NO_SERVICES);
+      const [none, all] = [textOf(0), textOf(size)];
+      hold(none);
       await reload(daemon, limit);
-      writeFileSync(file, rules.twillServices(size, { address: route.address, probe: rules.PROBES }));
+      hold(all);
       return reload(daemon, limit);
     },
-    change: (size, probe) => post(socket, rules.twillChange(size, { address: route.address, probe })),
+    async change(size, probe) {
+      const connection = await ControlConnection.open(socket);
+      await sleep(5); // the daemon takes the connection meanwhile
+      try {
+        return (await connection.apply(rules.twillChange(size, endpointOf(probe)))).asked;
+      } finally {
+        connection.close();
+      }
+    },
+    connection: () => ControlConnection.open(socket),
   };
 }
 
@@ -119,35 +148,6 @@ async function reload(daemon: Background, limit: number): Promise<number> {
   const { time, msg } = JSON.parse(words(daemon.output()).at(-1)!) as { time: string; msg: string };
   if (msg !== 'reloaded') throw new Error(msg);
   return (Date.parse(time) - start) / 1000;
-}
-
-/**
- * Applies a document over a connection that is open, as a controller's is. @returns when the request was handed to
- * the kernel, ns
- */
-function post(socket: string, text: string): Promise<bigint> {
-  const body = JSON.stringify({ sources: [{ file: 'change.json', text }] });
-  const head = `POST /v1/apply HTTP/1.1\r\nHost: twill\r\nConnection: close\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
-  return new Promise((resolve, reject) => {
-    let start = 0n;
-    let answer = '';
-    const connection = connect(socket, () => {
-      // the daemon takes the connection meanwhile
-      setTimeout(() => {
-        start = process.hrtime.bigint();
-        connection.write(head + body);
-      }, 5);
-    });
-    connection.setEncoding('latin1');
-    connection.on('data', (data) => {
-      answer += data;
-    });
-    connection.on('error', reject);
-    connection.on('end', () => {
-      if (answer.startsWith('HTTP/1.1 200')) resolve(start);
-      else reject(new Error(`the daemon refused a change: ${answer.split('\r\n', 1)[0]}`));
-    });
-  });
 }
 
 function isPresent(results: Results, name: string, skipped: string | null): boolean {

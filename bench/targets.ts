@@ -1,6 +1,7 @@
 /** What Twill is meant to reach, and whether it did: the rows a summary begins with. */
 import { quantity } from './report/figures.ts';
-import type { Cell, Layout, Ratio, Results } from './results.ts';
+import type { Cell, Churn, Layout, Ratio, Results } from './results.ts';
+import { median } from './stats.ts';
 
 export type Verdict = 'aim' | 'met' | 'missed' | 'unknown';
 
@@ -179,7 +180,7 @@ function flatness(results: Results, path: string): TargetRow {
 }
 
 function changeRows(results: Results): TargetRow[] {
-  const median = (id: string, contender: string): number | undefined =>
+  const medianOf = (id: string, contender: string): number | undefined =>
     find(results, `${id}-${MANY_SERVICES}/same/unpinned`)?.series.find((one) => one.contender === contender)
       ?.median;
   const timed = (path: string, measured: number | undefined, least: number, unit: string): TargetRow =>
@@ -190,17 +191,59 @@ function changeRows(results: Results): TargetRow[] {
       bound: (value) => `≤ ${value} ${unit}`,
       better: 'less',
     });
-  const pause = (who: string): number | undefined => {
-    const beside = median('pause', who);
-    const quiet = median('pause', 'quiet');
-    return beside === undefined || quiet === undefined ? undefined : Math.max(0, beside - quiet);
-  };
   return [
-    timed('loading 100 000 services × 10 endpoints', median('load', 'twill'), 2, 's'),
-    timed('one endpoint change, 100 000 services', median('change', 'twill'), 1, 'ms'),
-    timed('pause of the dataplane during changes', pause('twill'), 1, 'ms'),
-    timed('pause of the dataplane while all are loaded anew', pause('loading'), 1, 'ms'),
+    timed('loading 100 000 services × 10 endpoints', medianOf('load', 'twill'), 2, 's'),
+    timed('one endpoint change, 100 000 services', medianOf('change', 'twill'), 1, 'ms'),
+    pauseRow(results, 'pause', 'twill', 'pause of the dataplane during changes'),
+    pauseRow(results, 'pause', 'loading', 'pause of the dataplane while all are loaded anew'),
+    pauseRow(results, 'churn', 'twill', 'pause of the dataplane, 1000 endpoint changes a second'),
+    churnRow(results),
   ];
+}
+
+/** The longest trips beside changes less those without any, in pairs: what the machine does by itself is in both. */
+function pauseRow(results: Results, name: string, who: string, path: string): TargetRow {
+  const runs = find(results, `${name}-${MANY_SERVICES}/same/unpinned`)?.runs ?? [];
+  const quiet = new Map(runs.filter((run) => run.contender === 'quiet').map((run) => [run.round, run.value]));
+  const pairs = runs.flatMap((run) => {
+    const without = run.contender === who ? quiet.get(run.round) : undefined;
+    return without === undefined ? [] : [{ beside: run.value, without }];
+  });
+  const more = pairs.map(({ beside, without }) => beside - without);
+  const measured = pairs.length === 0 ? undefined : Math.max(0, median(more));
+  const of = (values: readonly number[]): string => quantity(median(values));
+  return row(path, '', {
+    least: 1,
+    measured,
+    text:
+      measured === undefined
+        ? undefined
+        : `${quantity(measured)} ms (${quantity(Math.min(...more))}–${quantity(Math.max(...more))}; ` +
+          `${of(pairs.map(({ beside }) => beside))} beside, ${of(pairs.map(({ without }) => without))} without)`,
+    bound: (value) => `≤ ${value} ms`,
+    better: 'less',
+  });
+}
+
+/** As many changes a second as asked for may be missed by this share. */
+const LATE = 0.01;
+const CHANGES_PER_SECOND = 1000;
+
+function churnRow(results: Results): TargetRow {
+  const runs = find(results, `churn-${MANY_SERVICES}/same/unpinned`)?.runs ?? [];
+  const churns = runs.flatMap(({ contender, churn }) => (contender === 'twill' && churn ? [churn] : []));
+  const sum = (of: (churn: Churn) => number): number => churns.reduce((total, one) => total + of(one), 0);
+  const [lost, astray] = [sum((one) => one.lost), sum((one) => one.astray)];
+  const slowest = Math.min(...churns.map(({ changes }) => changes));
+  const isWhole = slowest >= CHANGES_PER_SECOND * (1 - LATE);
+  const words = `${lost} lost, ${astray} astray of ${quantity(sum(({ sent }) => sent))}, ${quantity(slowest)} changes/s`;
+  return row('datagrams beside 1000 endpoint changes a second', '', {
+    least: 0,
+    measured: churns.length === 0 ? undefined : isWhole ? lost + astray : Number.POSITIVE_INFINITY,
+    text: churns.length === 0 ? undefined : words,
+    bound: () => 'none lost, none to a wrong endpoint',
+    better: 'less',
+  });
 }
 
 function memoryRows(results: Results): TargetRow[] {

@@ -22,7 +22,7 @@ static const struct mode {
     {"crr-server", crr_server, PORT, SECONDS | THREADS, "--port P [--threads T] [--seconds S]"},
     {"crr", crr, TO | PORT | SECONDS, THREADS | FROM | FIN,
      "--to A --port P --seconds S [--threads T] [--from A,B,...] [--fin]"},
-    {"pace-server", pace_server, PORT, SECONDS, "--port P [--seconds S]"},
+    {"pace-server", pace_server, PORT, SECONDS | EACH, "--port P [--seconds S] [--each]"},
     {"pace", pace, TO | PORT | RATE | SECONDS, FRESH, "--to A --port P --rate PPS --seconds S [--fresh]"},
 };
 

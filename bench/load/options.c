@@ -14,6 +14,7 @@ static const struct option {
     {"--interval-us", INTERVAL, false}, {"--threads", THREADS, false}, {"--proto", PROTO, false},
     {"--from", FROM, false},       {"--gso", GSO, true},          {"--gro", GRO, true},
     {"--fin", FIN, true},          {"--fresh", FRESH, true},
+    {"--each", EACH, true},
 };
 
 static bool wrong(const char *name, const char *text, const char *right)
@@ -94,6 +95,7 @@ static bool store(struct options *o, const struct option *option, char *text)
     case GSO: return o->gso = true;
     case GRO: return o->gro = true;
     case FRESH: return o->fresh = true;
+    case EACH: return o->each = true;
     default: return o->fin = true;
   }
 }

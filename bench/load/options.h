@@ -23,7 +23,7 @@ struct options {
   double rate; /* datagrams per second, 0: as fast as it goes */
   int interval_us;
   int threads;
-  bool tcp, gso, gro, fin, fresh;
+  bool tcp, gso, gro, fin, fresh, each;
   int sources; /* 0: the kernel chooses */
   struct address source[SOURCES_MAX];
 };
@@ -44,6 +44,7 @@ enum {
   FIN = 1 << 11,
   FROM = 1 << 12,
   FRESH = 1 << 13,
+  EACH = 1 << 14,
 };
 
 /*

@@ -1,7 +1,8 @@
 /*
  * Receives what pace sends, at --port and the one after it. Says "PORT NANOSECONDS" whenever a datagram arrives at
- * another port than the one before, and in the end how long they were on their way. An arrival is what the kernel
- * stamped when the datagram left the interface, whenever we are woken.
+ * another port than the one before, and in the end how long they were on their way; --each: in the end also
+ * "PORT SENT ARRIVED" of every datagram. An arrival is what the kernel stamped when the datagram left the interface,
+ * whenever we are woken.
  */
 #include <errno.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include "load.h"
 
 #define BUFFER (4 << 20)
+#define EACH_MAX (1 << 20)
 
 static volatile sig_atomic_t stopped;
 
@@ -56,6 +58,17 @@ static bool receive(int fd, uint64_t *sent, uint64_t *arrived)
   return true;
 }
 
+static struct trip {
+  uint64_t sent, arrived;
+  int port;
+} trips[EACH_MAX];
+
+static void print_trips(uint64_t count)
+{
+  for (uint64_t i = 0; i < count && i < EACH_MAX; i++)
+    printf("%d %lu %lu\n", trips[i].port, trips[i].sent, trips[i].arrived);
+}
+
 int pace_server(const struct options *o)
 {
   static struct histogram h;
@@ -69,14 +82,16 @@ int pace_server(const struct options *o)
     if (poll(ports, 2, 100) < 0 && errno != EINTR) die("wait");
     for (int i = 0; i < 2; i++) {
       while (receive(ports[i].fd, &sent, &arrived)) {
+        if (o->each && h.count < EACH_MAX) trips[h.count] = (struct trip){sent, arrived, o->port + i};
         histogram_add(&h, arrived > sent ? arrived - sent : 0);
-        if (i == last) continue;
+        if (i == last || o->each) continue;
         last = i;
         printf("%d %lu\n", o->port + i, arrived);
         fflush(stdout);
       }
     }
   }
+  if (o->each) print_trips(h.count);
   printf("{\"received\":%lu,", h.count);
   histogram_print(&h);
   puts("}");

@@ -177,7 +177,6 @@ function services(results: Results): string {
     ['connections', 'New connections per second', 'connections/s', false],
     ['load', 'Time to load', 'seconds', true],
     ['change', 'Time for one endpoint change to take effect', 'milliseconds', true],
-    ['pause', 'Longest trip of a datagram', 'milliseconds', false],
   ] as const;
   const parts = pictures.flatMap(([name, title, unit, isLogarithmic]) => {
     const list = servicesCurves(results, name);

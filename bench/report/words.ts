@@ -39,7 +39,9 @@ export const SERVICES_WORDS =
   'done. A change counts from the request, which Twill gets on an open connection and the others by a command, to ' +
   'the arrival of the first datagram at the new endpoint, 5000 new flows a second. The longest trip is that of ' +
   '10 000 datagrams a second of one flow, from the sender’s stamp to the receiving kernel’s; what the machine itself ' +
-  'does to it is in that without changes too.';
+  'does to it is in that without changes too, which takes equally long; the targets say the difference of the two, ' +
+  'round by round. Beside a thousand changes a second, four connections, every datagram is a new flow, 5000 a second, ' +
+  'and one is astray that arrives where from request to answer of every change no endpoint can have been.';
 
 /** What a reader must know before believing anything: disturbed runs, broken guards, what is missing. */
 export function warnings(results: Results): string[] {

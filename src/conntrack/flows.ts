@@ -5,15 +5,12 @@ import { Lists } from '../table/lists.ts';
 import { RowPool } from '../table/row-pool.ts';
 import { Pairs } from './pairs.ts';
 import { prepareLine } from './prepare.ts';
+import { FLOW_WORDS, Flow, TUPLE_STEP } from './row.ts';
 import { EVICTION_CLASS, EvictionClass, TIMERS, timeoutTable } from './timeouts.ts';
-import { isTuple4, LINE_WORDS, Line, TUPLE_WORDS, Word } from './tuple.ts';
-import { clearWindows, WINDOW_WORDS } from './windows.ts';
+import { isTuple4, TUPLE_WORDS, Word } from './tuple.ts';
 
-/** Large allocations begin 16 bytes behind a page: from here on a line of the table is a line of the cache. */
-const FIRST_LINE = 48;
-
-const lines = (words: number): Int32Array =>
-  new Int32Array(new ArrayBuffer(FIRST_LINE + words * 4), FIRST_LINE);
+/** Large allocations begin 16 bytes behind a page: from here on a line of the table is one of the cache, a row within a page. */
+const FIRST_LINE = FLOW_WORDS * 4 - 16;
 
 /** Do answers come to the address and port the flow's packets have as their source? */
 function isSourceKept(original: Int32Array, reply: Int32Array): boolean {
@@ -33,11 +30,9 @@ export interface FlowEnds {
 /**
  * Flow memory: each row is a translated connection, found by either of its two tuples.
  *
- *   tuple id = row × 2 + direction     lines[tuple id × 16 …]   key and what follows from it, see tuple.ts
- *                                      windows[tuple id × 8 …] what TCP has sent and may send, see windows.ts
- *   row   state (TcpState | UdpState) · expires, born (ms) · service · generation of the service · backend address and
- *         port stand in the reply tuple · snat: the source changes too · how, why: service/why.ts · packets and bytes of both
- *         directions
+ *   lines[row × 64 …]   what packets read and write, see row.ts; a tuple id is row × 2 + direction
+ *   row                 born (ms) · service · generation of the service · backend address and port stand in the reply
+ *                       tuple · how, why: service/why.ts
  *
  * States: absent → any state of its protocol → absent, by expiry, eviction or removal. An expired row is absent
  * from the moment it expires, swept or not.
@@ -57,15 +52,13 @@ export class Flows {
   private rows!: RowPool;
   private lists!: Lists;
   lines!: Int32Array;
-  windows!: Int32Array;
+  /** The same memory; see `trafficAt`. */
+  traffic!: Float64Array;
   /** Idle times, see timeouts.ts; `setTimeouts` changes them. */
   readonly timeouts = timeoutTable();
   private used!: Uint8Array;
-  state!: Uint8Array;
-  expires!: Int32Array;
   service!: Int32Array;
   generation!: Int32Array;
-  snat!: Uint8Array;
   /** When it began, as `age` counts. */
   private born!: Float64Array;
   /** As of which change the flow found its service. */
@@ -78,8 +71,6 @@ export class Flows {
   /** How the endpoint was chosen; for whoever opened the flow. */
   how!: Uint8Array;
   why!: Int32Array;
-  /** [row × 4]: packets, bytes, reply packets, reply bytes. */
-  traffic!: Float64Array;
   private cursor = 0;
   /** ms up to `swept`: `now` alone wraps after weeks. */
   private elapsed = 0;
@@ -95,26 +86,23 @@ export class Flows {
 
   /** All columns for `capacity` flows. @throws RangeError without changing anything when memory is short. */
   private allocate(capacity: number): void {
+    const memory = new ArrayBuffer(FIRST_LINE + capacity * FLOW_WORDS * 4);
     const columns = {
       pairs: new Pairs(capacity * 2, this.seed),
       index: new HashIndex(capacity * 2),
       rows: new RowPool(capacity),
       lists: new Lists(4, capacity),
-      lines: lines(capacity * 2 * LINE_WORDS),
-      windows: lines(capacity * 2 * WINDOW_WORDS),
+      lines: new Int32Array(memory, FIRST_LINE),
+      traffic: new Float64Array(memory, FIRST_LINE),
       used: new Uint8Array(capacity),
-      state: new Uint8Array(capacity),
-      expires: new Int32Array(capacity),
       service: new Int32Array(capacity),
       generation: new Int32Array(capacity),
-      snat: new Uint8Array(capacity),
       born: new Float64Array(capacity),
       version: new Int32Array(capacity),
       ends: new Int32Array(capacity),
       counted: new Int32Array(capacity),
       how: new Uint8Array(capacity),
       why: new Int32Array(capacity),
-      traffic: new Float64Array(capacity * 4),
     };
     Object.assign(this, columns);
     this.limit = capacity;
@@ -122,9 +110,7 @@ export class Flows {
 
   /** Another capacity, at least `count`; every flow and its place in the eviction order stay (N23). Cold. */
   resize(capacity: number): void {
-    const old = { lines: this.lines, windows: this.windows, state: this.state, expires: this.expires };
-    const { service, generation, snat, born, version, ends, counted, how, why, traffic, lists } = this;
-    const created = this.created;
+    const { lines, service, generation, born, version, ends, counted, how, why, lists, created } = this;
     const rows: number[] = [];
     for (let list = EvictionClass.UNREPLIED_UDP as number; list <= EvictionClass.KEPT; list++) {
       for (let row = lists.head[list]!; row >= 0; row = lists.after(row)) rows.push(row);
@@ -133,24 +119,17 @@ export class Flows {
     this.allocate(Math.max(capacity, this.count));
     this.count = 0;
     for (const row of rows) {
-      const from = row * 2 * LINE_WORDS;
-      const original = old.lines.subarray(from, from + TUPLE_WORDS);
-      const reply = old.lines.subarray(from + LINE_WORDS, from + LINE_WORDS + TUPLE_WORDS);
-      const to = this.add(original, reply, old.state[row]!, 0);
-      this.lines.set(old.lines.subarray(from, from + 2 * LINE_WORDS), to * 2 * LINE_WORDS);
-      const window = row * 2 * WINDOW_WORDS;
-      this.windows.set(old.windows.subarray(window, window + 2 * WINDOW_WORDS), to * 2 * WINDOW_WORDS);
-      this.expires[to] = old.expires[row]!;
+      const flow = lines.subarray(row * FLOW_WORDS, (row + 1) * FLOW_WORDS);
+      const to = this.add(flow, flow.subarray(TUPLE_STEP), flow[Flow.STATE]!, 0);
+      this.lines.set(flow, to * FLOW_WORDS);
       this.service[to] = service[row]!;
       this.generation[to] = generation[row]!;
-      this.snat[to] = snat[row]!;
       this.born[to] = born[row]!;
       this.version[to] = version[row]!;
       this.ends[to] = ends[row]!;
       this.counted[to] = counted[row]!;
       this.how[to] = how[row]!;
       this.why[to] = why[row]!;
-      this.traffic.set(traffic.subarray(row * 4, row * 4 + 4), to * 4);
     }
     this.limit = capacity;
     this.created = created;
@@ -172,7 +151,7 @@ export class Flows {
       const id = entries[at]! - 1;
       if (id < 0) return -1;
       if (entries[at + 1] !== hash) continue;
-      const key = id * LINE_WORDS;
+      const key = id * TUPLE_STEP;
       if (
         lines[key] === tuple[0] &&
         lines[key + 1] === tuple[1] &&
@@ -185,7 +164,7 @@ export class Flows {
         lines[key + 8] === tuple[8] &&
         lines[key + 9] === tuple[9]
       ) {
-        if (((this.expires[id >> 1]! - now) | 0) > 0) return id;
+        if (this.left(id >> 1, now) > 0) return id;
         this.remove(id >> 1);
         return -1;
       }
@@ -200,7 +179,7 @@ export class Flows {
     for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
       const id = entries[at]! - 1;
       if (id < 0) return -1;
-      const line = id * LINE_WORDS;
+      const line = id * TUPLE_STEP;
       if (
         entries[at + 1] === hash &&
         lines[line + Word.PORTS] === ports &&
@@ -216,18 +195,21 @@ export class Flows {
 
   /** The same by a whole tuple. */
   seek(tuple: Int32Array): number {
-    const { lines } = this;
     const { entries, mask } = this.index;
     const hash = this.hash(tuple);
     for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
       const id = entries[at]! - 1;
       if (id < 0) return -1;
-      if (entries[at + 1] !== hash) continue;
-      const line = id * LINE_WORDS;
-      let i = 0;
-      while (i < TUPLE_WORDS && lines[line + i] === tuple[i]) i++;
-      if (i === TUPLE_WORDS) return id;
+      if (entries[at + 1] === hash && this.isTuple(id, tuple)) return id;
     }
+  }
+
+  isTuple(id: number, tuple: Int32Array): boolean {
+    const { lines } = this;
+    const line = id * TUPLE_STEP;
+    let i = 0;
+    while (i < TUPLE_WORDS && lines[line + i] === tuple[i]) i++;
+    return i === TUPLE_WORDS;
   }
 
   /**
@@ -237,22 +219,25 @@ export class Flows {
   add(original: Int32Array, reply: Int32Array, state: number, now: number): number {
     if (this.count >= this.limit && !this.evict()) return -1;
     const row = this.rows.take();
-    this.write(row * 2, original);
-    this.write(row * 2 + 1, reply);
+    const { lines } = this;
+    const at = row * FLOW_WORDS;
+    lines.fill(0, at, at + FLOW_WORDS);
+    for (let i = 0; i < TUPLE_WORDS; i++) {
+      lines[at + i] = original[i]!;
+      lines[at + TUPLE_STEP + i] = reply[i]!;
+    }
+    lines[at + Flow.STATE] = state;
+    lines[at + Flow.SNAT] = isSourceKept(original, reply) ? 0 : 1;
+    lines[at + Flow.EXPIRES] = (now + this.timeout(row, state, false)) | 0;
     this.index.insert(this.hash(original), row * 2);
     this.index.insert(this.hash(reply), row * 2 + 1);
     this.pairs.count(original, 0, 1);
     this.pairs.count(reply, 0, 1);
     this.used[row] = 1;
-    this.state[row] = state;
-    this.snat[row] = isSourceKept(original, reply) ? 0 : 1;
-    this.expires[row] = (now + this.timeout(row, state, false)) | 0;
-    clearWindows(this.windows, row);
     this.born[row] = this.elapsed + ((now - this.swept) >>> 0);
     this.version[row] = 0;
     this.ends[row] = 0;
     this.counted[row] = 0;
-    for (let i = row * 4; i < row * 4 + 4; i++) this.traffic[i] = 0;
     this.lists.append(EVICTION_CLASS[state]!, row);
     this.count++;
     this.created++;
@@ -266,23 +251,27 @@ export class Flows {
 
   /** Idle time of a flow in a state, ms. @param isUnanswered TCP whose peer owes an answer (N20) */
   timeout(row: number, state: number, isUnanswered: boolean): number {
-    return this.timeouts[(this.snat[row]! + (isUnanswered ? 2 : 0)) * TIMERS + state]!;
+    return this.timeouts[
+      (this.lines[row * FLOW_WORDS + Flow.SNAT]! + (isUnanswered ? 2 : 0)) * TIMERS + state
+    ]!;
   }
 
   /** A valid packet of the flow: its timer restarts, its place in the eviction order moves back (N19). */
   refresh(row: number, state: number, now: number, isUnanswered = false): void {
+    const { lines } = this;
+    const at = row * FLOW_WORDS;
     const expires = (now + this.timeout(row, state, isUnanswered)) | 0;
-    const before = EVICTION_CLASS[this.state[row]!]!;
+    const before = EVICTION_CLASS[lines[at + Flow.STATE]!]!;
     const after = EVICTION_CLASS[state]!;
     if (before !== after) {
       this.lists.remove(before, row);
       this.lists.append(after, row);
       if (after === EvictionClass.CLOSING_TCP) this.end(row);
-    } else if (after !== EvictionClass.KEPT && expires !== this.expires[row]) {
+    } else if (after !== EvictionClass.KEPT && expires !== lines[at + Flow.EXPIRES]) {
       this.lists.refresh(after, row);
     }
-    this.state[row] = state;
-    this.expires[row] = expires;
+    lines[at + Flow.STATE] = state;
+    lines[at + Flow.EXPIRES] = expires;
   }
 
   remove(row: number): void {
@@ -293,7 +282,7 @@ export class Flows {
     this.index.remove(this.hash(reply), row * 2 + 1);
     this.pairs.count(original, 0, -1);
     this.pairs.count(reply, 0, -1);
-    this.lists.remove(EVICTION_CLASS[this.state[row]!]!, row);
+    this.lists.remove(EVICTION_CLASS[this.stateOf(row)]!, row);
     this.used[row] = 0;
     this.rows.give(row);
     this.count--;
@@ -303,6 +292,21 @@ export class Flows {
     if (this.counted[row] !== 0) this.onEnd?.ended(row);
   }
 
+  /** TcpState or UdpState. */
+  stateOf(row: number): number {
+    return this.lines[row * FLOW_WORDS + Flow.STATE]!;
+  }
+
+  /** Does its client appear as another address or port? */
+  isSnat(row: number): boolean {
+    return this.lines[row * FLOW_WORDS + Flow.SNAT] !== 0;
+  }
+
+  /** ms until the flow expires unless a packet comes. */
+  left(row: number, now: number): number {
+    return (this.lines[row * FLOW_WORDS + Flow.EXPIRES]! - now) | 0;
+  }
+
   /** ms since the flow began. */
   age(row: number, now: number): number {
     return this.elapsed + ((now - this.swept) >>> 0) - this.born[row]!;
@@ -310,12 +314,12 @@ export class Flows {
 
   /** Word of a tuple's key. */
   word(id: number, word: number): number {
-    return this.lines[id * LINE_WORDS + word]!;
+    return this.lines[id * TUPLE_STEP + word]!;
   }
 
   /** Fills in what a packet with tuple `id` becomes. A flow of which both ends change is not told in one line. */
   prepare(id: number): boolean {
-    if (this.snat[id >> 1] === 1) return false;
+    if (this.isSnat(id >> 1)) return false;
     prepareLine(this.lines, id, this.hasher);
     return true;
   }
@@ -328,7 +332,7 @@ export class Flows {
     for (let i = Math.min(budget, extent); i > 0; i--) {
       if (this.cursor >= extent) this.cursor = 0;
       const row = this.cursor++;
-      if (this.used[row] === 1 && ((this.expires[row]! - now) | 0) <= 0) this.remove(row);
+      if (this.used[row] === 1 && this.left(row, now) <= 0) this.remove(row);
     }
   }
 
@@ -337,7 +341,7 @@ export class Flows {
   }
 
   isLive(row: number, now: number): boolean {
-    return this.used[row] === 1 && ((this.expires[row]! - now) | 0) > 0;
+    return this.used[row] === 1 && this.left(row, now) > 0;
   }
 
   /** Scratch for `remove`: a copy, so that hashing needs no second form and no allocation. */
@@ -345,15 +349,9 @@ export class Flows {
 
   private tuple(id: number): Int32Array {
     const into = this.scratch[(id & 1) as 0 | 1];
-    const line = id * LINE_WORDS;
+    const line = id * TUPLE_STEP;
     for (let i = 0; i < TUPLE_WORDS; i++) into[i] = this.lines[line + i]!;
     return into;
-  }
-
-  private write(id: number, tuple: Int32Array): void {
-    const line = id * LINE_WORDS;
-    for (let i = 0; i < TUPLE_WORDS; i++) this.lines[line + i] = tuple[i]!;
-    this.lines[line + Line.IS_READY] = 0;
   }
 
   private evict(): boolean {

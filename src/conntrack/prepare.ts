@@ -1,14 +1,15 @@
 import type { Hasher } from '../table/hash.ts';
 import { deltaHalf, deltaWord, fold, swap16 } from '../wire/checksum.ts';
-import { isTuple4, LINE_WORDS, Line, REPLY, Word } from './tuple.ts';
+import { TUPLE_STEP } from './row.ts';
+import { isTuple4, Line, REPLY, Word } from './tuple.ts';
 
 /**
  * Fills in, behind the key of tuple `id`, what a packet with that tuple becomes when one end of it changes: the ends, the
  * change of its checksums, and the hash of the flow it then is (see tuple.ts).
  */
 export function prepareLine(lines: Int32Array, id: number, hasher: Hasher): void {
-  const at = id * LINE_WORDS;
-  const other = (id ^ 1) * LINE_WORDS;
+  const at = id * TUPLE_STEP;
+  const other = (id ^ 1) * TUPLE_STEP;
   const isReply = (id & 1) === REPLY;
   const ports = lines[at + Word.PORTS]!;
   const otherPorts = lines[other + Word.PORTS]!;

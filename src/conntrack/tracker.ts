@@ -4,6 +4,7 @@ import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
 import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
 import type { Flows } from './flows.ts';
+import { windowAt } from './row.ts';
 import { beginAssociation, stepAssociation } from './sctp.ts';
 import { readSack, readSynOptions } from './tcp-options.ts';
 import { IGNORE, INVALID, isPossible, nextTcpState, OUT_OF_WINDOW, TcpState } from './tcp-state.ts';
@@ -17,7 +18,6 @@ import {
   passWindow,
   scaleOf,
   Verdict,
-  WINDOW_WORDS,
   Window,
 } from './windows.ts';
 
@@ -43,19 +43,15 @@ export class Tracker {
     private readonly flows: Flows,
   ) {}
 
-  /** What the first packet of a flow says. */
-  begin(slot: number, row: number): void {
+  /** What the first packet of a flow says. @param beyond bytes of it that are in later fragments */
+  begin(slot: number, row: number, beyond: number): void {
     const { packets, flows } = this;
     const protocol = packets.protocol[slot];
-    if (protocol === Protocol.SCTP)
-      beginAssociation(
-        packets.view,
-        packets.l4[slot]!,
-        flows.windows,
-        row * 2 * WINDOW_WORDS,
-        (row * 2 + 1) * WINDOW_WORDS,
-      );
-    if (protocol !== Protocol.TCP || !this.read(slot, 0)) return;
+    if (protocol === Protocol.SCTP) {
+      const own = windowAt(row * 2);
+      beginAssociation(packets.view, packets.l4[slot]!, flows.lines, own, windowAt(row * 2 + 1));
+    }
+    if (protocol !== Protocol.TCP || !this.read(slot, beyond)) return;
     this.beginWindow(row * 2 + ORIGINAL);
   }
 
@@ -74,28 +70,28 @@ export class Tracker {
   private stepTcp(row: number, direction: number, now: number): number {
     const { flows, flags } = this;
     const id = row * 2 + direction;
-    const state = flows.state[row]!;
+    const state = flows.stateOf(row);
     if (!isPossible(flags)) return INVALID;
     if ((flags & TcpFlag.RST) !== 0) return this.stepReset(row, direction, state, now);
     let next = nextTcpState(state, flags, direction === REPLY);
     if (next === IGNORE) next = this.ignore(row, direction);
     if (next >= IGNORE) return next;
-    const { windows } = flows;
+    const { lines } = flows;
     const isSyn = (flags & TcpFlag.SYN) !== 0;
     // Until both have agreed, the last SYN of each is the one that counts.
-    const isFirst = state === TcpState.SYN_SENT || windows[id * WINDOW_WORDS + Window.WIDTH] === 0;
+    const isFirst = state === TcpState.SYN_SENT || lines[windowAt(id) + Window.WIDTH] === 0;
     if (isSyn && isFirst) this.beginWindow(id);
     const hasAck = (flags & TcpFlag.ACK) !== 0;
     if (isSyn && !hasAck) {
       flows.refresh(row, next, now);
       return next;
     }
-    const options = windows[id * WINDOW_WORDS + Window.OPTIONS]!;
-    const ack = hasAck ? this.ack : windows[(id ^ 1) * WINDOW_WORDS + Window.END]!;
-    const isSack = (windows[(id ^ 1) * WINDOW_WORDS + Window.OPTIONS]! & Option.SACK) !== 0;
+    const options = lines[windowAt(id) + Window.OPTIONS]!;
+    const ack = hasAck ? this.ack : lines[windowAt(id ^ 1) + Window.END]!;
+    const isSack = (lines[windowAt(id ^ 1) + Window.OPTIONS]! & Option.SACK) !== 0;
     const sack = isSack ? readSack(this.packets.view, this.tcp, this.body, ack) : ack;
     const window = isSyn ? this.window : this.window << scaleOf(options);
-    const verdict = passWindow(windows, id, this.seq, this.end, ack, sack, window);
+    const verdict = passWindow(lines, id, this.seq, this.end, ack, sack, window);
     if (verdict === Verdict.OUTSIDE && !this.isLiberal) return OUT_OF_WINDOW;
     flows.refresh(row, next, now, verdict === Verdict.UNANSWERED);
     return next;
@@ -107,12 +103,12 @@ export class Tracker {
    */
   private ignore(row: number, direction: number): number {
     const { flags } = this;
-    const { windows } = this.flows;
+    const { lines } = this.flows;
     if ((flags & TcpFlag.SYN) === 0) return IGNORE;
     if (direction === ORIGINAL && (flags & TcpFlag.ACK) === 0) {
-      noteSyn(windows, row, this.end, this.window, readSynOptions(this.packets.view, this.tcp, this.body));
+      noteSyn(lines, row, this.end, this.window, readSynOptions(this.packets.view, this.tcp, this.body));
     } else if (direction === REPLY && (flags & TcpFlag.ACK) !== 0) {
-      if (acceptNotedSyn(windows, row, this.ack)) return TcpState.SYN_RECV;
+      if (acceptNotedSyn(lines, row, this.ack)) return TcpState.SYN_RECV;
     }
     return IGNORE;
   }
@@ -120,15 +116,15 @@ export class Tracker {
   /** N14: exact ends the flow; in the window it goes to a receiver who will ask back; others are forged or stale. */
   private stepReset(row: number, direction: number, state: number, now: number): number {
     const { flows, flags } = this;
-    const { windows } = flows;
-    const at = (row * 2 + direction) * WINDOW_WORDS;
-    const peer = (row * 2 + (direction ^ 1)) * WINDOW_WORDS;
+    const { lines } = flows;
+    const at = windowAt(row * 2 + direction);
+    const peer = windowAt(row * 2 + (direction ^ 1));
     if (state === TcpState.SYN_SENT && direction === REPLY) {
-      const isAnswer = (flags & TcpFlag.ACK) !== 0 && this.ack === windows[peer + Window.END];
+      const isAnswer = (flags & TcpFlag.ACK) !== 0 && this.ack === lines[peer + Window.END];
       if (!isAnswer) return OUT_OF_WINDOW;
     } else {
-      const ahead = (this.seq - windows[peer + Window.ACKED]!) | 0;
-      const room = (windows[at + Window.LIMIT]! - this.seq) | 0;
+      const ahead = (this.seq - lines[peer + Window.ACKED]!) | 0;
+      const room = (lines[at + Window.LIMIT]! - this.seq) | 0;
       if ((ahead < 0 || room < 0) && !this.isLiberal) {
         // An endpoint that still knows an older connection of these ports answers the SYN with where that one stands;
         // without the client's reset it would do so for ever (RFC 9293 §3.5.1).
@@ -142,7 +138,7 @@ export class Tracker {
 
   private beginWindow(id: number): void {
     const options = readSynOptions(this.packets.view, this.tcp, this.body);
-    beginWindow(this.flows.windows, id, this.end, this.window, options);
+    beginWindow(this.flows.lines, id, this.end, this.window, options);
   }
 
   /** Reads the segment in `slot`. @returns false when its header is no TCP header. */
@@ -174,11 +170,11 @@ export class Tracker {
       packets.view,
       packets.l4[slot]!,
       packets.endOf(slot),
-      flows.state[row]!,
+      flows.stateOf(row),
       direction,
-      flows.windows,
-      (row * 2 + direction) * WINDOW_WORDS,
-      (row * 2 + (direction ^ 1)) * WINDOW_WORDS,
+      flows.lines,
+      windowAt(row * 2 + direction),
+      windowAt(row * 2 + (direction ^ 1)),
     );
     if (state < IGNORE) flows.refresh(row, state, now);
     return state;
@@ -186,7 +182,7 @@ export class Tracker {
 
   private stepUdp(row: number, direction: number, now: number): number {
     const { flows } = this;
-    const state = direction === REPLY ? UdpState.REPLIED : flows.state[row]!;
+    const state = direction === REPLY ? UdpState.REPLIED : flows.stateOf(row);
     flows.refresh(row, state, now);
     return state;
   }

@@ -26,15 +26,13 @@ export const enum Word {
 }
 
 /**
- * A tuple in the flow table: one cache line, so that an established flow costs one. Behind the key stands what a
- * packet with that tuple becomes; it follows from both tuples of the flow and never changes while the flow lives.
+ * A tuple in the flow table (row.ts): one cache line. Behind the key stands what a packet with that tuple becomes; it
+ * follows from both tuples of the flow and never changes while the flow lives.
  *
  *   10  1 = the next four words are filled in            13  checksum deltas in wire order: of the address alone
  *   11  the address that replaces the translated end          (low half), of address and port (high half)
  *   12  source port << 16 | destination port after it    14  hash of the translated packet's flow (V4)
  */
-export const LINE_WORDS = 16;
-
 export const enum Line {
   IS_READY = 10,
   ADDRESS = 11,

@@ -1,9 +1,11 @@
+import { windowAt } from './row.ts';
+
 /**
  * TCP windows (N13): what each end of a connection has sent, was told it may send, and has asked for. The method is
  * Guido van Rooij's "Real Stateful TCP Packet Filtering in IP Filter", as Linux refined it (tcp_in_window of
  * net/netfilter/nf_conntrack_proto_tcp.c).
  *
- * Of each flow 16 words, one cache line, 8 for each tuple id:
+ * Of each flow 16 words, one line of its row (row.ts), 8 for each tuple id:
  *
  *   0  END      one past the last sequence number sent
  *   1  LIMIT    one past the last the peer has room for
@@ -14,8 +16,6 @@
  *
  * Sequence numbers are int32 and wrap: compare by `(a - b) | 0`.
  */
-export const WINDOW_WORDS = 8;
-
 export const enum Window {
   END = 0,
   LIMIT = 1,
@@ -71,8 +71,8 @@ export const scaleOf = (options: number): number => options & 15;
 
 /** Nothing known: a new flow. */
 export function clearWindows(words: Int32Array, row: number): void {
-  const from = row * 2 * WINDOW_WORDS;
-  for (let i = from; i < from + 2 * WINDOW_WORDS; i++) words[i] = 0;
+  const from = windowAt(row * 2);
+  for (let i = from; i < from + 16; i++) words[i] = 0;
 }
 
 /** A SYN or SYN+ACK of direction `id`: its windows begin here. @param window as it stands in the header: never scaled */
@@ -83,8 +83,8 @@ export function beginWindow(
   window: number,
   options: number,
 ): void {
-  const at = id * WINDOW_WORDS;
-  const peer = (id ^ 1) * WINDOW_WORDS;
+  const at = windowAt(id);
+  const peer = windowAt(id ^ 1);
   words[at + Window.END] = end;
   words[at + Window.LIMIT] = end;
   words[at + Window.WIDTH] = Math.max(1, window);
@@ -112,8 +112,8 @@ export function passWindow(
   sack: number,
   window: number,
 ): Verdict {
-  const at = id * WINDOW_WORDS;
-  const peer = (id ^ 1) * WINDOW_WORDS;
+  const at = windowAt(id);
+  const peer = windowAt(id ^ 1);
   const limit = words[at + Window.LIMIT]!;
   const width = words[at + Window.WIDTH]!;
   const peerEnd = words[peer + Window.END]!;
@@ -126,7 +126,7 @@ export function passWindow(
   if (offered > width) words[at + Window.WIDTH] = offered;
   if (((ack - words[at + Window.ACKED]!) | 0) > 0) words[at + Window.ACKED] = ack;
   raise(words, peer, (sack + window) | 0, window);
-  const flow = (id >> 1) * (2 * WINDOW_WORDS) + Progress.STATUS;
+  const flow = windowAt(id & ~1) + Progress.STATUS;
   const before = words[flow]!;
   let status = before & Status.PENDING;
   if (further > 0) {
@@ -155,8 +155,8 @@ export function passNext(
   ack: number,
   window: number,
 ): Verdict {
-  const at = id * WINDOW_WORDS;
-  const peer = (id ^ 1) * WINDOW_WORDS;
+  const at = windowAt(id);
+  const peer = windowAt(id ^ 1);
   const behind = (words[peer + Window.END]! - ack) | 0;
   const news = (ack - words[at + Window.ACKED]!) | 0;
   const width = words[at + Window.WIDTH]!;
@@ -167,7 +167,7 @@ export function passNext(
   if (news > 0) words[at + Window.ACKED] = ack;
   const room = (ack + window) | 0;
   if (window === 0 || ((room - words[peer + Window.LIMIT]!) | 0) > 0) raise(words, peer, room, window);
-  const flow = (id >> 1) * (2 * WINDOW_WORDS) + Progress.STATUS;
+  const flow = windowAt(id & ~1) + Progress.STATUS;
   const before = words[flow]!;
   let status = before & Status.PENDING;
   if (payload > 0) {
@@ -199,8 +199,8 @@ function repeated(status: number, direction: number): number {
 
 /** A SYN of the initiator that the state table ignores: unless it is an old one, the table may be what is old. */
 export function noteSyn(words: Int32Array, row: number, end: number, window: number, options: number): void {
-  if (words[row * 2 * WINDOW_WORDS + Progress.START] === end) return;
-  const at = (row * 2 + 1) * WINDOW_WORDS;
+  if (words[windowAt(row * 2) + Progress.START] === end) return;
+  const at = windowAt(row * 2 + 1);
   words[at + Noted.END] = end;
   words[at + Noted.WIDTH] = window;
   words[at + Noted.OPTIONS] = options | Option.NOTED;
@@ -208,7 +208,7 @@ export function noteSyn(words: Int32Array, row: number, end: number, window: num
 
 /** The responder accepts a noted SYN: the connection begins there. @returns false when it acknowledges no such SYN. */
 export function acceptNotedSyn(words: Int32Array, row: number, ack: number): boolean {
-  const at = (row * 2 + 1) * WINDOW_WORDS;
+  const at = windowAt(row * 2 + 1);
   const options = words[at + Noted.OPTIONS]!;
   const end = words[at + Noted.END]!;
   if ((options & Option.NOTED) === 0 || ack !== end) return false;

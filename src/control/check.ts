@@ -3,11 +3,11 @@ import { checkHost } from './check/host.ts';
 import { checkNetworks } from './check/networks.ts';
 import { checkPeers } from './check/peers.ts';
 import { checkPorts } from './check/ports.ts';
-import { NamedMap } from './named.ts';
+import { ResourceMap } from './named.ts';
 import { formatOrigin, nameOf, problemIn } from './problem.ts';
 import { ServiceBook } from './services.ts';
 import { surroundingsOf } from './surroundings.ts';
-import type { Allocation, Kind, Problem, Resource, ResourceOf } from './types.ts';
+import type { Allocation, Problem, Resource, ResourceOf } from './types.ts';
 
 export interface Checked {
   readonly problems: readonly Problem[];
@@ -76,23 +76,23 @@ export function checkFabric(resources: readonly Resource[]): Checked {
   return { problems, warnings };
 }
 
-/** M3: one object, one definition. The first of several is judged further. */
-export function withoutDuplicates(resources: readonly Resource[], problems: Problem[]): Resource[] {
-  const seen = new Map<Kind, NamedMap<Resource>>();
-  return resources.filter((resource) => {
-    const { kind, namespace, name } = resource;
-    let named = seen.get(kind);
-    if (!named) {
-      named = new NamedMap();
-      seen.set(kind, named);
-    }
-    const first = named.get(namespace, name);
-    if (first === undefined) {
-      named.set(namespace, name, resource);
-      return true;
-    }
+/**
+ * M3: one object, one definition. The first of several is judged further.
+ * @param named where they are put; of several, any
+ */
+export function withoutDuplicates(
+  resources: readonly Resource[],
+  problems: Problem[],
+  named = new ResourceMap(),
+): readonly Resource[] {
+  const more = new Set(resources.filter((resource) => !named.set(resource)));
+  if (more.size === 0) return resources;
+  const isSame = (a: Resource, b: Resource) =>
+    a.kind === b.kind && a.namespace === b.namespace && a.name === b.name;
+  for (const resource of more) {
+    const first = resources.find((other) => isSame(other, resource))!;
     const message = `${nameOf(resource)} is already defined at ${formatOrigin(first.origin)}; definitions are not merged, keep one`;
     problems.push(problemIn(resource, 'metadata.name', message));
-    return false;
-  });
+  }
+  return resources.filter((resource) => !more.has(resource));
 }

@@ -39,6 +39,12 @@ export function ownerOf(services: readonly Service[]): Service {
   return services.reduce((best, service) => (isOlder(service, best) ? service : best));
 }
 
+/** Why one of two is the owner, to complete "which …". */
+export const precedence = (owner: Service, other: Service): string =>
+  createdAt(owner) === createdAt(other)
+    ? 'comes first by name, as neither has an older creationTimestamp'
+    : 'is older';
+
 const fullName = ({ namespace, name }: Resource): string => `${namespace}/${name}`;
 
 /** The order in which Services come before each other. */

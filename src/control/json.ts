@@ -69,8 +69,8 @@ export class JsonCursor {
   private keyEnd = 0;
   private keyHash = 0;
   private level = 0;
-  /** Hashes of the keys of all open objects. */
-  private seen = new Int32Array(32);
+  /** Of the keys of all open objects: a hash, and where it begins. */
+  private seen = new Int32Array(32 * 2);
   private seenCount = 0;
   /** [level]: `seenCount` when its object was opened. */
   private readonly opened = new Int32Array(MOST_LEVELS + 2);
@@ -162,12 +162,17 @@ export class JsonCursor {
       hash = (Math.imul(hash, 31) + byte) | 0;
       byte = bytes[++this.at]!;
     }
-    this.keyEnd = this.at++;
+    const to = this.at++;
+    this.keyEnd = to;
     this.keyHash = hash;
-    if (this.seenCount === this.seen.length && !this.seeMore()) return this.reject();
+    if (this.seenCount * 2 === this.seen.length && !this.seeMore()) return this.reject();
     const { seen } = this;
-    for (let i = first; i < this.seenCount; i++) if (seen[i] === hash) return this.reject();
-    seen[this.seenCount++] = hash;
+    for (let i = first; i < this.seenCount; i++) {
+      if (seen[i * 2] === hash && this.isKey(seen[i * 2 + 1]!, from, to)) return this.reject();
+    }
+    const place = this.seenCount++ * 2;
+    seen[place] = hash;
+    seen[place + 1] = from;
     this.blanks();
     if (bytes[this.at] !== Byte.COLON) return this.reject();
     this.at++;
@@ -261,9 +266,16 @@ export class JsonCursor {
     return union < 0x80 && !escapes;
   }
 
+  /** Whether the key at `at` is the one in these bytes. */
+  private isKey(at: number, from: number, to: number): boolean {
+    const { bytes } = this;
+    for (let i = from; i <= to; i++) if (bytes[at + i - from] !== bytes[i]) return false;
+    return true;
+  }
+
   private seeMore(): boolean {
     const { seen } = this;
-    if (seen.length === MOST_KEYS) return false;
+    if (seen.length === MOST_KEYS * 2) return false;
     this.seen = new Int32Array(seen.length * 2);
     this.seen.set(seen);
     return true;

@@ -1,24 +1,33 @@
-/** Services and EndpointSlices that stay the text they came in (`plain.ts`). */
+/**
+ * Services and EndpointSlices that stay the text they came in (`plain.ts`), each one object: of a hundred thousand,
+ * every object more is one more for the collector to move.
+ */
 import { DEFAULT_WEIGHT } from '../service/record.ts';
 import { parsePath } from './document.ts';
 import { ENDPOINT_WORDS, isReady } from './endpoints.ts';
 import type { JsonText } from './json-document.ts';
 import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.ts';
-import type { EndpointSliceSpec, Origin, ServiceSpec } from './types.ts';
+import type { EndpointPort, EndpointSliceSpec, Origin, ServicePort, ServiceSpec } from './types.ts';
 
-/** A resource that stays the text it came in; it is read again by whoever wants all of it. */
-export class PlainResource {
-  readonly isPlain = true;
+const IPV4_HIGH = 0xffff;
+const NO_RANGES: ServiceSpec['sourceRanges'] = [];
 
+/** What is not used of it is read again by whoever wants it. */
+export abstract class PlainResource {
   constructor(
-    readonly kind: 'Service' | 'EndpointSlice',
     readonly namespace: string,
     readonly name: string,
-    readonly spec: ServiceSpec | EndpointSliceSpec,
     private readonly source: JsonText,
     private readonly start: number,
     readonly end: number,
   ) {}
+
+  abstract readonly kind: 'Service' | 'EndpointSlice';
+  abstract readonly spec: ServiceSpec | EndpointSliceSpec;
+
+  get isPlain(): true {
+    return true;
+  }
 
   /** Whether both came in the same words. */
   isLike(other: PlainResource): boolean {
@@ -47,30 +56,87 @@ export class PlainResource {
   }
 }
 
-/** What of a slice is read again only when somebody asks. */
-export class PlainSliceSpec implements EndpointSliceSpec {
-  readonly addressType = 'IPv4';
-  readonly weight = DEFAULT_WEIGHT;
-
+/** A Service with one IPv4 ClusterIP. */
+export class PlainService extends PlainResource {
   constructor(
+    namespace: string,
+    name: string,
+    private readonly vip: number,
+    private readonly ports: readonly ServicePort[],
+    private readonly internalLocal: boolean,
+    private readonly externalLocal: boolean,
+    source: JsonText,
+    start: number,
+    end: number,
+  ) {
+    super(namespace, name, source, start, end);
+  }
+
+  get kind(): 'Service' {
+    return 'Service';
+  }
+
+  /** Made when asked for: what lives short costs next to nothing. */
+  get spec(): ServiceSpec {
+    return {
+      addresses: [{ kind: 'clusterIP', words: [0, 0, IPV4_HIGH, this.vip] }],
+      ports: this.ports,
+      affinity: 0,
+      internalLocal: this.internalLocal,
+      externalLocal: this.externalLocal,
+      sourceRanges: NO_RANGES,
+      healthCheckNodePort: 0,
+    };
+  }
+}
+
+/** A slice of IPv4 endpoints without hints, which is its own spec. */
+export class PlainSlice extends PlainResource implements EndpointSliceSpec {
+  /** @param pool where `used` words of endpoints begin at `first` */
+  constructor(
+    namespace: string,
+    name: string,
     readonly service: string,
-    readonly ports: EndpointSliceSpec['ports'],
-    readonly words: Int32Array,
+    readonly ports: readonly EndpointPort[],
     readonly nodes: readonly string[],
-    private readonly source: JsonText,
-    private readonly start: number,
-    private readonly end: number,
-  ) {}
+    private readonly pool: Int32Array,
+    private readonly first: number,
+    private readonly used: number,
+    source: JsonText,
+    start: number,
+    end: number,
+  ) {
+    super(namespace, name, source, start, end);
+  }
+
+  get kind(): 'EndpointSlice' {
+    return 'EndpointSlice';
+  }
+
+  get spec(): EndpointSliceSpec {
+    return this;
+  }
+
+  get addressType(): 'IPv4' {
+    return 'IPv4';
+  }
+
+  get weight(): number {
+    return DEFAULT_WEIGHT;
+  }
+
+  get words(): Int32Array {
+    return this.pool.subarray(this.first, this.first + this.used);
+  }
 
   get ready(): number {
+    const { words } = this;
     let count = 0;
-    for (let i = ENDPOINT_WORDS - 1; i < this.words.length; i += ENDPOINT_WORDS)
-      if (isReady(this.words[i]!)) count++;
+    for (let i = ENDPOINT_WORDS - 1; i < words.length; i += ENDPOINT_WORDS) if (isReady(words[i]!)) count++;
     return count;
   }
 
   get endpoints(): EndpointSliceSpec['endpoints'] {
-    const document: unknown = JSON.parse(this.source.text(this.start, this.end));
-    return endpointSliceSpec(endpointSliceSchema.parse(document)).endpoints;
+    return endpointSliceSpec(endpointSliceSchema.parse(this.document)).endpoints;
   }
 }

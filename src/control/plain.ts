@@ -4,13 +4,14 @@
  * family — is left to the schemas, which alone know what is right and what to say of it. `test/control/json.test.ts`
  * holds both to the same result.
  */
-import { unusualKind, type Words } from '../wire/address.ts';
 import { ENDPOINT_WORDS, healthOf, stateOf } from './endpoints.ts';
 import { END, type JsonCursor } from './json.ts';
 import type { JsonText } from './json-document.ts';
 import { Key } from './plain-keys.ts';
-import { PlainResource, PlainSliceSpec } from './plain-resource.ts';
-import type { EndpointPort, ServicePort, ServiceSpec } from './types.ts';
+import { areDistinct, SharedLists } from './plain-lists.ts';
+import { type PlainResource, PlainService, PlainSlice } from './plain-resource.ts';
+import { isUnusual, PlainValues } from './plain-values.ts';
+import type { ServicePort } from './types.ts';
 
 /** M11: longer slices are warned of. */
 const MOST_ENDPOINTS = 100;
@@ -19,14 +20,10 @@ const POOL_WORDS = 1 << 16;
 /** M9: others are warned of. */
 const FIRST_NODE_PORT = 30_000;
 const LAST_NODE_PORT = 32_767;
-const IPV4_HIGH = 0xffff;
-
-const WORDS = 256;
 const OWN_PREFIX = Buffer.from('twill/');
-const NO_RANGES: ServiceSpec['sourceRanges'] = [];
 
 /** Reads one item after the other. Fields are what was read of the present one. */
-export class PlainReader {
+export class PlainReader extends PlainValues {
   private kind = '';
   private apiVersion = '';
   private name = '';
@@ -46,16 +43,12 @@ export class PlainReader {
   private words: Int32Array;
   private used = 0;
   private first = 0;
-  /** Words seen, each in the place its letters choose. */
-  private readonly known: (string | undefined)[] = new Array(WORDS).fill(undefined);
-  private lastPorts: readonly ServicePort[] = [];
-  private lastSlicePorts: readonly EndpointPort[] = [];
-  private lastNodes: readonly string[] = [];
+  private readonly shared = new SharedLists();
+  /** Of the Service read last: its slice often follows. */
+  private lastService = '';
 
-  constructor(
-    private readonly text: JsonText,
-    private readonly cursor: JsonCursor,
-  ) {
+  constructor(text: JsonText, cursor: JsonCursor) {
+    super(text, cursor);
     this.words = new Int32Array(Math.min(POOL_WORDS, text.bytes.length >> 2));
   }
 
@@ -66,13 +59,8 @@ export class PlainReader {
     this.namespace = 'default';
     this.ports = [];
     this.nodes = [];
-    this.hasSpec =
-      this.hasStatus =
-      this.isSlice =
-      this.hasVip =
-      this.internalLocal =
-      this.externalLocal =
-        false;
+    this.hasSpec = this.hasStatus = this.isSlice = this.hasVip = false;
+    this.internalLocal = this.externalLocal = false;
     if (this.used + MOST_ENDPOINTS * ENDPOINT_WORDS > POOL_WORDS) {
       this.words = new Int32Array(POOL_WORDS);
       this.used = 0;
@@ -83,35 +71,32 @@ export class PlainReader {
     for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) this.top(key);
     if (cursor.failed || this.name === '' || this.namespace === '') return null;
     const end = cursor.at;
-    if (this.kind === 'Service' && this.apiVersion === 'v1') {
+    const { kind, apiVersion, namespace, name, text, shared } = this;
+    if (kind === 'Service' && apiVersion === 'v1') {
       if (!this.hasSpec || this.isSlice || !this.hasVip || !areDistinct(this.ports)) return null;
       if (this.wantsPorts()) return null;
-      const words: Words = [0, 0, IPV4_HIGH, this.vipWord];
-      const spec: ServiceSpec = {
-        addresses: [{ kind: 'clusterIP', words }],
-        ports: this.servicePorts(),
-        affinity: 0,
-        internalLocal: this.internalLocal,
-        externalLocal: this.externalLocal,
-        sourceRanges: NO_RANGES,
-        healthCheckNodePort: 0,
-      };
-      return new PlainResource('Service', this.namespace, this.name, spec, this.text, start, end);
+      this.lastService = name;
+      const ports = shared.servicePorts(this.ports);
+      const { vipWord, internalLocal, externalLocal } = this;
+      return new PlainService(
+        namespace,
+        name,
+        vipWord,
+        ports,
+        internalLocal,
+        externalLocal,
+        text,
+        start,
+        end,
+      );
     }
-    if (this.kind !== 'EndpointSlice' || this.apiVersion !== 'discovery.k8s.io/v1') return null;
+    if (kind !== 'EndpointSlice' || apiVersion !== 'discovery.k8s.io/v1') return null;
     if (this.hasSpec || this.hasStatus || this.service === '' || this.addressType !== 'IPv4') return null;
-    const { text } = this;
-    const words = this.words.subarray(this.first, this.used);
-    const spec = new PlainSliceSpec(
-      this.service,
-      this.slicePorts(),
-      words,
-      this.sharedNodes(),
-      text,
-      start,
-      end,
-    );
-    return new PlainResource('EndpointSlice', this.namespace, this.name, spec, text, start, end);
+    const ports = shared.slicePorts(this.ports);
+    const nodes = shared.nodes(this.nodes);
+    const { service, words, first } = this;
+    const used = this.used - first;
+    return new PlainSlice(namespace, name, service, ports, nodes, words, first, used, text, start, end);
   }
 
   private top(key: number): void {
@@ -177,7 +162,7 @@ export class PlainReader {
   }
 
   private label(key: number): void {
-    if (key === Key.SERVICE_NAME) this.service = this.string();
+    if (key === Key.SERVICE_NAME) this.service = this.string(this.lastService);
     else if (key >= Key.UNUSUAL) this.cursor.fail();
     else this.cursor.skipString();
   }
@@ -323,7 +308,7 @@ export class PlainReader {
     const { words } = this;
     words[this.used++] = 0;
     words[this.used++] = 0;
-    words[this.used++] = IPV4_HIGH;
+    words[this.used++] = 0xffff;
     words[this.used++] = address;
     words[this.used++] = stateOf(health, node);
   }
@@ -349,147 +334,4 @@ export class PlainReader {
     }
     return healthOf(ready, serving, terminating);
   }
-
-  private object(field: (this: this, key: number) => void): void {
-    const { cursor } = this;
-    cursor.open();
-    for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) field.call(this, key);
-  }
-
-  private list(item: (this: this) => void): void {
-    const { cursor } = this;
-    cursor.openList();
-    for (let first = true; cursor.nextItem(first); first = false) item.call(this);
-  }
-
-  /** The ports, or those of the item before when they are the same: neighbours often are alike. */
-  private servicePorts(): readonly ServicePort[] {
-    const { ports, lastPorts } = this;
-    const isSame = ports.every((port, i) => port.nodePort === lastPorts[i]?.nodePort);
-    if (!isSame || !areAlike(ports, lastPorts)) this.lastPorts = ports;
-    return this.lastPorts;
-  }
-
-  private slicePorts(): readonly EndpointPort[] {
-    if (!areAlike(this.ports, this.lastSlicePorts)) {
-      this.lastSlicePorts = this.ports.map(({ name, protocol, port }) => ({ name, protocol, port }));
-    }
-    return this.lastSlicePorts;
-  }
-
-  private sharedNodes(): readonly string[] {
-    const { nodes, lastNodes } = this;
-    let isSame = nodes.length === lastNodes.length;
-    for (let i = 0; isSame && i < nodes.length; i++) isSame = nodes[i] === lastNodes[i];
-    if (!isSame) this.lastNodes = nodes;
-    return this.lastNodes;
-  }
-
-  private string(): string {
-    const from = this.cursor.at + 1;
-    if (!this.cursor.skipString()) this.cursor.fail();
-    return this.cursor.failed ? '' : this.text.bytes.toString('latin1', from, this.cursor.at - 1);
-  }
-
-  /** The same for a word that many items have: one string for all of them. */
-  private word(): string {
-    const from = this.cursor.at + 1;
-    if (!this.cursor.skipString()) this.cursor.fail();
-    if (this.cursor.failed) return '';
-    const { bytes } = this.text;
-    const to = this.cursor.at - 1;
-    const place = (to - from + bytes[from]! * 7 + bytes[to - 1]! * 31) & (WORDS - 1);
-    const known = this.known[place];
-    if (known !== undefined && isText(bytes, from, to, known)) return known;
-    const word = bytes.toString('latin1', from, to);
-    this.known[place] = word;
-    return word;
-  }
-
-  private oneOf<W extends string>(...words: readonly W[]): W {
-    const text = this.word();
-    const word = words.find((candidate) => candidate === text);
-    if (word === undefined) this.cursor.fail();
-    return word ?? words[0]!;
-  }
-
-  /** This string and no other. */
-  private only(word: string): void {
-    const from = this.cursor.at + 1;
-    const isPlain = this.cursor.skipString();
-    if (!isPlain || !isText(this.text.bytes, from, this.cursor.at - 1, word)) this.cursor.fail();
-  }
-
-  private boolean(): boolean {
-    const isTrue = this.text.bytes[this.cursor.at] === 0x74;
-    if (!isTrue && this.text.bytes[this.cursor.at] !== 0x66) this.cursor.fail();
-    this.cursor.skip();
-    return isTrue;
-  }
-
-  /** A whole number of few digits; −1 for another. */
-  private number(): number {
-    const { bytes } = this.text;
-    const from = this.cursor.at;
-    this.cursor.skip();
-    let value = 0;
-    for (let at = from; at < this.cursor.at; at++) {
-      const digit = bytes[at]! - 0x30;
-      if (digit < 0 || digit > 9 || at - from > 5) return -1;
-      value = value * 10 + digit;
-    }
-    return value;
-  }
-
-  /** An IPv4 address in its canonical form, as int32. */
-  private address(): number {
-    const { cursor } = this;
-    const { bytes } = this.text;
-    let at = cursor.at + 1;
-    let value = 0;
-    if (!cursor.isString) cursor.fail();
-    for (let part = 0; part < 4; part++) {
-      const from = at;
-      let byte = 0;
-      for (; at - from < 3 && bytes[at]! >= 0x30 && bytes[at]! <= 0x39; at++)
-        byte = byte * 10 + bytes[at]! - 0x30;
-      const isCanonical = at > from && byte < 256 && (bytes[from] !== 0x30 || at === from + 1);
-      if (!isCanonical || bytes[at] !== (part < 3 ? 0x2e : 0x22)) cursor.fail();
-      value = (value << 8) | byte;
-      at++;
-    }
-    if (!cursor.failed) cursor.at = at;
-    return value;
-  }
-}
-
-const isUnusual = (address: number): boolean => unusualKind([0, 0, 0xffff, address]) !== null;
-
-function isText(bytes: Uint8Array, from: number, to: number, text: string): boolean {
-  if (text.length !== to - from) return false;
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) !== bytes[from + i]) return false;
-  return true;
-}
-
-/** M9, for the usual few ports. */
-function areAlike(a: readonly EndpointPort[], b: readonly EndpointPort[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) {
-    const [one, two] = [a[i]!, b[i]!];
-    if (one.name !== two.name || one.port !== two.port || one.protocol !== two.protocol) return false;
-  }
-  return true;
-}
-
-function areDistinct(ports: readonly ServicePort[]): boolean {
-  for (let i = 0; i < ports.length; i++) {
-    const { name, port, protocol, nodePort } = ports[i]!;
-    if (ports.length > 1 && name === '') return false;
-    for (let j = 0; j < i; j++) {
-      const other = ports[j]!;
-      const isSamePort = other.port === port || (nodePort !== 0 && other.nodePort === nodePort);
-      if (other.name === name || (isSamePort && other.protocol === protocol)) return false;
-    }
-  }
-  return true;
 }

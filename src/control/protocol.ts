@@ -21,6 +21,7 @@ import type {
   Frontend,
   NeighborRow,
   Outcome,
+  Since,
 } from '../dataplane/messages.ts';
 import type { Allocation, Change, Origin, Source } from './types.ts';
 
@@ -116,6 +117,8 @@ export interface Explanation {
     readonly algorithm: string;
     /** Which endpoints were asked. */
     readonly set: 'cluster' | 'local';
+    /** Of a flow, what came to and left them since it began; null when not all of it is known any more. */
+    readonly since: Since | null;
   } | null;
   readonly backend: string | null;
   readonly candidates: readonly Candidate[];

@@ -10,7 +10,7 @@ import {
 } from '../service/record.ts';
 import { contains, familyOf, formatWords, mappedPrefix, type Words } from '../wire/address.ts';
 import type { Report } from './check/services.ts';
-import { addressClaim, type Claim, nodePortClaim } from './claims.ts';
+import { addressClaim, type Claim, nodePortClaim, precedence } from './claims.ts';
 import { Gathered } from './endpoints.ts';
 import { formatOrigin, nameOf } from './problem.ts';
 import { addressPath } from './schema/service.ts';
@@ -20,34 +20,43 @@ import type { ResourceOf, ServiceAddress, ServicePort } from './types.ts';
 type Service = ResourceOf<'Service'>;
 type Slice = ResourceOf<'EndpointSlice'>;
 
-/** All that is known under one "namespace/name". */
-export interface Entry {
-  readonly service: Service | undefined;
-  /** IPv4 and IPv6 slices that carry its name. */
-  readonly slices: readonly Slice[];
-  readonly ids: Ids;
-  /** Its service ports by the Local policy that keeps them from endpoints there are (S36). */
-  readonly elsewhere: { readonly internal: number; readonly external: number };
-}
-
-/** What the dataplane knows of a Service: ids by `keyOf` a port. */
-type Ids = readonly { readonly key: string; readonly id: number }[];
-
-/** What an entry is to become. */
-export interface Draft {
-  readonly namespace: string;
-  readonly name: string;
-  readonly before: Entry;
+/** What is known under one "namespace/name". */
+interface Known {
   service: Service | undefined;
+  /** IPv4 and IPv6 slices that carry its name. */
   slices: readonly Slice[];
   ids: Ids;
-  elsewhere: Entry['elsewhere'];
+  /** Its service ports by the Local policy that keeps them from endpoints there are (S36). */
+  elsewhere: { readonly internal: number; readonly external: number };
 }
+
+/** What runs, and what it is to become. */
+export interface Entry extends Known {
+  draft: Draft | undefined;
+}
+
+/** What an entry is to become. */
+export interface Draft extends Known {
+  readonly namespace: string;
+  readonly name: string;
+  readonly entry: Entry;
+}
+
+/** A service port the dataplane knows, by name and protocol of its port. */
+interface Id {
+  readonly port: ServicePort;
+  readonly family: 4 | 6;
+  readonly id: number;
+}
+
+type Ids = readonly Id[];
 
 /** Surroundings, and who has what several Services want. */
 export interface World extends Surroundings {
-  owner(claim: Claim): Service;
+  readonly claims: { owner(claim: Claim, service: Service): Service };
 }
+
+export const NOT_ELSEWHERE: Known['elsewhere'] = { internal: 0, external: 0 };
 
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 const KINDS = {
@@ -99,34 +108,37 @@ export class ServiceCompiler {
   }
 
   compile(draft: Draft): void {
-    const { before, service, slices } = draft;
-    const ids: { key: string; id: number }[] = [];
-    const elsewhere = { internal: 0, external: 0 };
-    for (const unit of service ? unitsOf(service, this.#after, this.#warn) : []) {
-      const key = keyOf(unit);
-      const known = idOf(before.ids, key);
-      const id = known ?? (this.#left > 0 ? this.#free[--this.#left]! : this.#ids++);
-      ids.push({ key, id });
+    const { entry: before, service, slices } = draft;
+    let internal = 0;
+    let external = 0;
+    const units = service ? unitsOf(service, this.#after, this.#warn) : [];
+    const ids = units.map(({ port, family }): Id => {
+      const id = idOf(before.ids, port, family);
+      return { port, family, id: id ?? (this.#left > 0 ? this.#free[--this.#left]! : this.#ids++) };
+    });
+    for (const [i, unit] of units.entries()) {
+      const { port, family, id } = ids[i]!;
       const start = this.writer.mark();
       this.#write(this.writer, id, unit, slices, this.#after);
       if (this.#gathered.isUsable && this.#gathered.local === 0) {
-        if (unit.service.spec.internalLocal) elsewhere.internal++;
-        if (isExternalLocal(unit)) elsewhere.external++;
+        if (service!.spec.internalLocal) internal++;
+        if (isExternalLocal(unit)) external++;
       }
       if (this.#gathered.hasEndpoints && !this.#gathered.hasPort) this.#warnOfPort(unit);
-      if (known === undefined) continue;
-      const old = unitsOf(before.service!, this.#before, NOBODY).find((other) => keyOf(other) === key)!;
+      if (idOf(before.ids, port, family) === undefined) continue;
+      const olds = unitsOf(before.service!, this.#before, NOBODY);
+      const old = olds.find((other) => isSame(other, port, family))!;
       this.#scratch.rewind(0);
       this.#write(this.#scratch, id, old, before.slices, this.#before);
       if (this.writer.endsWith(start, this.#scratch)) this.writer.rewind(start);
     }
-    for (const { key, id } of before.ids) {
-      if (idOf(ids, key) !== undefined) continue;
+    for (const { port, family, id } of before.ids) {
+      if (idOf(ids, port, family) !== undefined) continue;
       this.writer.remove(id);
       this.#released.push(id);
     }
     draft.ids = ids;
-    draft.elsewhere = elsewhere;
+    draft.elsewhere = internal + external === 0 ? NOT_ELSEWHERE : { internal, external };
   }
 
   #warnOfPort({ service, port, family }: Unit): void {
@@ -214,7 +226,7 @@ function isFrontend(
   service: Service,
   { kind, words }: ServiceAddress,
   port: ServicePort,
-  { subnets, owner }: World,
+  { subnets, claims }: World,
   warn: Report,
 ): boolean {
   const inside = kind === 'clusterIP' ? undefined : subnets.find(({ cidr }) => contains(cidr, words));
@@ -224,7 +236,7 @@ function isFrontend(
     warn(service, addressPath(service.document, words), message);
     return false;
   }
-  const other = owner(addressClaim(words, port));
+  const other = claims.owner(addressClaim(words, port), service);
   if (other === service) return true;
   warnOfOwner(service, port, 'port', `${formatWords(words)}:${port.port}`, other, warn);
   return false;
@@ -234,11 +246,11 @@ function isNodePort(
   service: Service,
   family: 4 | 6,
   port: ServicePort,
-  { owner }: World,
+  { claims }: World,
   warn: Report,
 ): boolean {
   if (port.nodePort === 0) return false;
-  const other = owner(nodePortClaim(family, port));
+  const other = claims.owner(nodePortClaim(family, port), service);
   if (other === service) return true;
   warnOfOwner(service, port, 'nodePort', `node port ${port.nodePort}`, other, warn);
   return false;
@@ -254,7 +266,8 @@ function warnOfOwner(
 ): void {
   const place = `${nameOf(other)} (${formatOrigin(other.origin)})`;
   const path = `spec.ports[${service.spec.ports.indexOf(port)}].${key}`;
-  warn(service, path, `${what}/${port.protocol} belongs to ${place}, which is older; not programmed`);
+  const why = precedence(other, service);
+  warn(service, path, `${what}/${port.protocol} belongs to ${place}, which ${why}; not programmed`);
 }
 
 /**
@@ -280,6 +293,8 @@ function writeWords(target: Int32Array, at: number, words: Words, last: number):
 
 const labelOf = ({ name, port }: ServicePort): string => (name === '' ? String(port) : name);
 
-const keyOf = ({ port, family }: Unit): string => `${labelOf(port)} ${port.protocol} ${family}`;
+const isSame = (one: Pick<Unit, 'port' | 'family'>, port: ServicePort, family: 4 | 6): boolean =>
+  one.family === family && one.port.protocol === port.protocol && labelOf(one.port) === labelOf(port);
 
-const idOf = (ids: Ids, key: string): number | undefined => ids.find((known) => known.key === key)?.id;
+const idOf = (ids: Ids, port: ServicePort, family: 4 | 6): number | undefined =>
+  ids.find((known) => isSame(known, port, family))?.id;

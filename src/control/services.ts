@@ -8,17 +8,16 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ServiceBatch } from '../service/record.ts';
 import { Allocator } from './allocation/allocator.ts';
 import { checkService, checkSlice, checkVips, type Report } from './check/services.ts';
-import { type Claim, claimsOf, ownerOf } from './claims.ts';
+import { ClaimBook, type StagedClaims } from './claim-book.ts';
 import { localReady } from './endpoints.ts';
 import { NamedMap } from './named.ts';
 import { problemIn } from './problem.ts';
-import { type Draft, type Entry, ServiceCompiler } from './service-compiler.ts';
+import { type Draft, type Entry, NOT_ELSEWHERE, ServiceCompiler } from './service-compiler.ts';
 import { NOWHERE, type Surroundings } from './surroundings.ts';
 import type { Allocation, Problem, Resource, ResourceOf } from './types.ts';
 
 type Service = ResourceOf<'Service'>;
 type Slice = ResourceOf<'EndpointSlice'>;
-type Claims = Map<Claim, readonly Service[]>;
 
 /** A resource that comes (no `before`), changes, or goes (no `after`). */
 export interface Replacement {
@@ -48,16 +47,15 @@ export interface HealthCheck {
   readonly localEndpoints: number;
 }
 
-const NOTHING: Entry = { service: undefined, slices: [], ids: [], elsewhere: { internal: 0, external: 0 } };
-
 export class ServiceBook {
   readonly #entries = new NamedMap<Entry>();
-  /** Every Service that wants it. */
-  readonly #claims: Claims = new Map();
+  /** Of the change staged last, until it is committed. */
+  #drafts: Draft[] = [];
+  readonly #claims = new ClaimBook();
   readonly #allocator = new Allocator();
   /** Those with a health check node port. */
   readonly #checked = new NamedMap<Service>();
-  #elsewhere = NOTHING.elsewhere;
+  #elsewhere = NOT_ELSEWHERE;
   #surroundings = NOWHERE;
   /** Ids that were given back, the next one to use last. */
   #free: number[] = [];
@@ -101,8 +99,8 @@ export class ServiceBook {
     const warnings: Problem[] = [];
     const refuse: Report = (resource, path, message) => problems.push(problemIn(resource, path, message));
     const warn: Report = (resource, path, message) => warnings.push(problemIn(resource, path, message));
-    const drafts = new NamedMap<Draft>();
-    const claims: Claims = new Map();
+    this.#abandon();
+    const claims = this.#claims.stage();
     const allotted = this.#allocator.stage(
       this.#ofServices(changes),
       surroundings,
@@ -112,44 +110,32 @@ export class ServiceBook {
       warn,
     );
     for (const { before, after } of allotted.changes) {
-      if (before) this.#replace(drafts, claims, before, undefined);
-      if (after) this.#replace(drafts, claims, undefined, after);
+      if (before) this.#replace(claims, before, undefined);
+      if (after) this.#replace(claims, undefined, after);
       if (after && !after.isPlain) checkService(after, warn);
     }
     for (const { before, after } of changes) {
-      if (before?.kind === 'EndpointSlice') this.#slice(drafts, before, undefined);
-      if (after?.kind === 'EndpointSlice') this.#slice(drafts, undefined, after);
+      if (before?.kind === 'EndpointSlice') this.#slice(before, undefined);
+      if (after?.kind === 'EndpointSlice') this.#slice(undefined, after);
       if (after?.kind === 'EndpointSlice' && !after.isPlain) checkSlice(after, warn);
     }
-    for (const [claim, wanted] of claims) {
-      const known = this.#claims.get(claim) ?? [];
-      if (known.length + wanted.length < 2) continue;
-      for (const { namespace, name } of [...known, ...wanted]) this.#draft(drafts, namespace, name);
-    }
-    if (recheck) this.#recheck(drafts, surroundings, refuse);
-    const before = { ...this.#surroundings, owner: (claim: Claim) => ownerOf(this.#claims.get(claim) ?? []) };
-    const after = {
-      ...surroundings,
-      owner: (c: Claim) => ownerOf(claims.get(c) ?? this.#claims.get(c) ?? []),
-    };
+    for (const { namespace, name } of claims.concerned()) this.#draft(namespace, name);
+    if (recheck) this.#recheck(surroundings, refuse);
+    const before = { ...this.#surroundings, claims: this.#claims };
+    const after = { ...surroundings, claims };
     const compiler = new ServiceCompiler(this.#free, this.#ids, before, after, warn);
-    for (const draft of drafts.values()) {
+    for (const draft of this.#drafts) {
       if (draft.service) checkVips(draft.service, surroundings, refuse);
       compiler.compile(draft);
     }
-    warnings.push(...this.#orphans(changes, drafts));
+    for (const slice of this.#orphans()) {
+      const message = `there is no Service ${slice.namespace}/${slice.spec.service}; this slice waits for it`;
+      warn(slice, 'metadata.labels', message);
+    }
     const commit = (): void => {
-      for (const { namespace, name, before, ...entry } of drafts.values()) {
-        if (entry.service || entry.slices.length > 0) this.#entries.set(namespace, name, entry);
-        else this.#entries.delete(namespace, name);
-        if (entry.service?.spec.healthCheckNodePort) this.#checked.set(namespace, name, entry.service);
-        else this.#checked.delete(namespace, name);
-        this.#elsewhere = difference(this.#elsewhere, before.elsewhere, entry.elsewhere);
-      }
-      for (const [claim, wanted] of claims) {
-        if (wanted.length > 0) this.#claims.set(claim, wanted);
-        else this.#claims.delete(claim);
-      }
+      for (const draft of this.#drafts) this.#commit(draft);
+      this.#drafts = [];
+      claims.commit();
       allotted.commit();
       ({ free: this.#free, ids: this.#ids } = compiler.idsLeft());
       this.#surroundings = surroundings;
@@ -173,59 +159,72 @@ export class ServiceBook {
     for (const { service } of this.#entries.values()) if (service) yield service;
   }
 
+  #commit({ namespace, name, entry, service, slices, ids, elsewhere }: Draft): void {
+    if (service?.spec.healthCheckNodePort) this.#checked.set(namespace, name, service);
+    else this.#checked.delete(namespace, name);
+    this.#elsewhere = difference(this.#elsewhere, entry.elsewhere, elsewhere);
+    Object.assign(entry, { service, slices, ids, elsewhere, draft: undefined });
+    if (isEmpty(entry)) this.#entries.delete(namespace, name);
+  }
+
+  /** Forgets what was staged and not committed. */
+  #abandon(): void {
+    for (const { namespace, name, entry } of this.#drafts) {
+      entry.draft = undefined;
+      if (isEmpty(entry)) this.#entries.delete(namespace, name);
+    }
+    this.#drafts = [];
+  }
+
   /** Services that did not change: judged again; and compiled again where what they depend on changed. */
-  #recheck(drafts: NamedMap<Draft>, surroundings: Surroundings, refuse: Report): void {
+  #recheck(surroundings: Surroundings, refuse: Report): void {
     const dependsOn = ({ serviceCIDRs: _, ...rest }: Surroundings) => rest;
     const isOther = !isDeepStrictEqual(dependsOn(surroundings), dependsOn(this.#surroundings));
-    for (const { service } of this.#entries.values()) {
-      if (!service || drafts.get(service.namespace, service.name)) continue;
-      if (isOther) this.#draft(drafts, service.namespace, service.name);
+    for (const { service, draft } of this.#entries.values()) {
+      if (!service || draft) continue;
+      if (isOther) this.#draft(service.namespace, service.name);
       else checkVips(service, surroundings, refuse);
     }
   }
 
   /** Slices that come and name a Service nobody knows. */
-  *#orphans(changes: readonly Replacement[], drafts: NamedMap<Draft>): Generator<Problem> {
-    for (const { after } of changes) {
-      if (after?.kind !== 'EndpointSlice' || after.spec.service === '') continue;
-      const { namespace, spec } = after;
-      if (spec.addressType === 'FQDN' || drafts.get(namespace, spec.service)!.service) continue;
-      const message = `there is no Service ${namespace}/${spec.service}; this slice waits for it`;
-      yield problemIn(after, 'metadata.labels', message);
+  *#orphans(): Generator<Slice> {
+    for (const { entry, service, slices } of this.#drafts) {
+      if (service) continue;
+      for (const slice of slices) if (!entry.slices.includes(slice)) yield slice;
     }
   }
 
-  #draft(drafts: NamedMap<Draft>, namespace: string, name: string): Draft {
-    const known = drafts.get(namespace, name);
-    if (known) return known;
-    const before = this.#entries.get(namespace, name) ?? NOTHING;
-    const draft = { namespace, name, before, ...before };
-    drafts.set(namespace, name, draft);
-    return draft;
+  /** What an entry is to become. A new name has an entry that is empty until the change is committed. */
+  #draft(namespace: string, name: string): Draft {
+    let entry = this.#entries.get(namespace, name);
+    if (!entry) {
+      entry = { service: undefined, slices: [], ids: [], elsewhere: NOT_ELSEWHERE, draft: undefined };
+      this.#entries.set(namespace, name, entry);
+    }
+    if (entry.draft) return entry.draft;
+    const { service, slices, ids, elsewhere } = entry;
+    entry.draft = { namespace, name, entry, service, slices, ids, elsewhere };
+    this.#drafts.push(entry.draft);
+    return entry.draft;
   }
 
-  #replace(
-    drafts: NamedMap<Draft>,
-    claims: Claims,
-    before: Service | undefined,
-    after: Service | undefined,
-  ): void {
+  #replace(claims: StagedClaims, before: Service | undefined, after: Service | undefined): void {
     const service = (before ?? after)!;
-    this.#draft(drafts, service.namespace, service.name).service = after;
-    for (const claim of claimsOf(service)) {
-      const wanted = claims.get(claim) ?? this.#claims.get(claim);
-      if (after) claims.set(claim, wanted ? [...wanted, after] : [after]);
-      else claims.set(claim, wanted?.filter((other) => other !== before) ?? []);
-    }
+    this.#draft(service.namespace, service.name).service = after;
+    if (after) claims.add(after);
+    else claims.drop(service);
   }
 
-  #slice(drafts: NamedMap<Draft>, before: Slice | undefined, after: Slice | undefined): void {
+  #slice(before: Slice | undefined, after: Slice | undefined): void {
     const { namespace, spec } = (before ?? after)!;
     if (spec.addressType === 'FQDN' || spec.service === '') return;
-    const draft = this.#draft(drafts, namespace, spec.service);
-    draft.slices = after ? [...draft.slices, after] : draft.slices.filter((slice) => slice !== before);
+    const draft = this.#draft(namespace, spec.service);
+    draft.slices = after ? draft.slices.concat(after) : draft.slices.filter((slice) => slice !== before);
   }
 }
+
+const isEmpty = ({ service, slices }: Entry): boolean => service === undefined && slices.length === 0;
 
 type Elsewhere = Entry['elsewhere'];
 

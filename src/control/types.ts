@@ -73,7 +73,7 @@ export interface Endpoint {
 }
 
 export interface HostSpec {
-  readonly underlay: { readonly address: string; readonly address6?: string; readonly interface?: string };
+  readonly underlay: { readonly address: string; readonly address6?: string };
   /** Name of this Node in Kubernetes; endpoints on it are local (S5). */
   readonly nodeName: string;
   /** Absent: that of the Node object. */

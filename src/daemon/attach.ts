@@ -5,7 +5,7 @@ import { addressesNear } from '../control/endpoints.ts';
 import { attachedFile } from '../control/problem.ts';
 import type { AttachRequest } from '../control/protocol.ts';
 import type { Resource, Source } from '../control/types.ts';
-import { Rejected } from './manager.ts';
+import { Rejected } from './rejected.ts';
 
 /** Addresses looked at before giving up; a pod network seldom has larger subnets. */
 const MAX_TRIES = 1 << 16;

@@ -13,25 +13,23 @@ import { rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import type { Logger } from 'pino';
 import { loadNative, type Native } from '../card/native.ts';
-import { checkSet } from '../control/check.ts';
-import { peerAddress } from '../control/membership.ts';
-import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
-import { readSources } from '../control/source.ts';
-import type { Parsed, Source } from '../control/types.ts';
 import type { DataplaneEvent } from '../dataplane/messages.ts';
 import { Counters } from '../telemetry/counters.ts';
 import { Api } from './api.ts';
 import { DataplaneProxy } from './dataplane-proxy.ts';
 import { openEcho } from './echo.ts';
-import { Health, type HealthFacts } from './health/health.ts';
+import { Files, type Read } from './files.ts';
+import { healthFacts } from './health/facts.ts';
+import { Health } from './health/health.ts';
 import { HostSide } from './host-side.ts';
 import { hostSystem } from './host-system.ts';
 import { createLog, type LogLevel } from './log.ts';
-import { Manager, Rejected } from './manager.ts';
+import { Manager } from './manager.ts';
 import { Supervisor } from './notify.ts';
-import { innerLimit } from './path-limits.ts';
+import { PeerPaths } from './peer-paths.ts';
 import { Prober } from './probes.ts';
+import { Rejected } from './rejected.ts';
 import { Sampler } from './sampler.ts';
 import { ControlServer } from './server.ts';
 import { claimSocket } from './socket-file.ts';
@@ -57,41 +55,26 @@ const CRASHED = 70;
 
 /** @returns the exit code, when everything is closed. */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
-  const read = validSources(options.paths);
-  if (!read) return FAILED;
+  const files = new Files(options.paths);
+  const found = files.read();
+  if ('problems' in found) return complain(found.problems.map(formatProblem));
   const log = createLog(options.logLevel ?? 'info', process.stderr.isTTY === true);
   let daemon: Daemon;
   try {
-    daemon = new Daemon(loadNative(), options, log);
+    daemon = new Daemon(loadNative(), options, files, log);
   } catch (error) {
     return complain([textOf(error)]);
   }
-  return daemon.run(read);
+  return daemon.run(found.read);
 }
 
 /** Packets go before configuration: reading a hundred thousand services must not hold up the worker on few CPUs. */
 const CONTROL_NICE = 10;
 
-/** Texts, and what they mean. */
-interface Read {
-  readonly sources: readonly Source[];
-  readonly parsed: Parsed;
-}
-
-/** The files when they are all right; otherwise every problem on standard error. */
-function validSources(paths: readonly string[]): Read | null {
-  const { sources, problems } = readSources(paths);
-  const parsed = parseSources(sources);
-  const found = [...problems, ...parsed.problems];
-  if (found.length === 0) found.push(...checkSet(parsed.resources).problems);
-  if (found.length === 0) return { sources, parsed };
-  complain(found.map(formatProblem));
-  return null;
-}
-
 class Daemon {
   readonly #native: Native;
   readonly #options: DaemonOptions;
+  readonly #files: Files;
   readonly #log: Logger;
   readonly #supervisor: Supervisor;
   readonly #counters = new Counters();
@@ -101,11 +84,10 @@ class Daemon {
   #hostSide: HostSide | undefined;
   #manager: Manager | undefined;
   #prober: Prober | undefined;
+  #peerPaths: PeerPaths | undefined;
   #server: ControlServer | undefined;
   #health: Health | undefined;
   #sweeper: NodeJS.Timeout | undefined;
-  /** Standard input can be read once. */
-  #stdin: readonly Source[] = [];
   /** Exit code, once something ended the daemon. */
   #end: (code: number) => void = () => {};
   readonly #ended = new Promise<number>((resolve) => {
@@ -116,15 +98,15 @@ class Daemon {
   #closing = false;
   #starting: Promise<void> = Promise.resolve();
 
-  constructor(native: Native, options: DaemonOptions, log: Logger) {
+  constructor(native: Native, options: DaemonOptions, files: Files, log: Logger) {
     this.#native = native;
     this.#options = options;
+    this.#files = files;
     this.#log = log;
     this.#supervisor = new Supervisor(native);
   }
 
   async run(read: Read): Promise<number> {
-    this.#stdin = read.sources.filter((source) => source.file === '<stdin>');
     const handlers = {
       SIGTERM: () => this.#onSignal('SIGTERM'),
       SIGINT: () => this.#onSignal('SIGINT'),
@@ -170,7 +152,7 @@ class Daemon {
       linkMtu: (address) => this.#native.routeTo(address).mtu,
       onPathMtu: (peer, pathMtu) => {
         this.#log.info({ peer, pathMtu }, 'path MTU');
-        this.#limitPath(peer, pathMtu);
+        this.#peerPaths?.limit(peer, pathMtu);
       },
       onReachable: (peer, reachable) => {
         if (reachable) this.#log.info({ peer }, 'peer answers');
@@ -179,7 +161,11 @@ class Daemon {
     });
     this.#prober = prober;
     if (this.#closing) return;
-    const health = new Health(this.#healthFacts(), this.#counters, this.#log);
+    const health = new Health(
+      healthFacts(() => this.#manager),
+      this.#counters,
+      this.#log,
+    );
     this.#health = health;
     const hostSide = new HostSide(hostSystem(this.#native), socket);
     this.#hostSide = hostSide;
@@ -189,10 +175,11 @@ class Daemon {
       dataplane,
       host: hostSide,
       log: this.#log,
-      onChange: () => this.#onChange(),
+      onChange: () => this.#peerPaths!.follow(),
       observer: health.progress,
     });
     this.#manager = manager;
+    this.#peerPaths = new PeerPaths(manager, prober, this.#log);
     const { warnings } = await manager.load(sources, parsed);
     for (const warning of warnings) this.#log.warn(warning);
     if (this.#closing) return;
@@ -205,6 +192,7 @@ class Daemon {
       counters: this.#counters,
       sampler: this.#sampler,
       prober,
+      health,
       version: this.#options.version,
       started: this.#started,
     });
@@ -252,9 +240,7 @@ class Daemon {
     if (!this.#server || !this.#manager || this.#signals > 0 || this.#closing) return;
     this.#supervisor.reloading();
     try {
-      const { sources, problems } = readSources(this.#options.paths.filter((path) => path !== '-'));
-      if (problems.length > 0) throw new Rejected(problems.map(formatProblem));
-      const { changes, warnings } = await this.#manager.load([...this.#stdin, ...sources]);
+      const { changes, warnings } = await this.#manager.load(this.#files.again());
       for (const warning of warnings) this.#log.warn(warning);
       const changed = changes.filter((change) => change.action !== 'unchanged').length;
       this.#log.info({ changed }, 'reloaded');
@@ -273,51 +259,14 @@ class Daemon {
           ?.portGone(event.location)
           .catch((error) => this.#log.error({ err: error }, 'port gone'));
         break;
-      case 'path-mtu': {
-        const peer = this.#manager?.generation?.peers.find((p) => p.id === event.location);
-        if (peer) this.#prober?.suspect(peer.name);
+      case 'path-mtu':
+        this.#peerPaths?.suspect(event.location);
         break;
-      }
       case 'loop': {
         const { kind: _, ...where } = event;
         this.#log.warn(where, 'loop: a local address came back through a tunnel');
       }
     }
-  }
-
-  /** After every swap: probe the peers there are now, and judge their paths by the networks there are now. */
-  #onChange(): void {
-    const manager = this.#manager!;
-    const host = manager.of('Host')[0];
-    const peers = manager.of('Peer');
-    const targets = peers.flatMap((peer) => {
-      const address = host && peerAddress(peer, host);
-      return address === undefined ? [] : { name: peer.name, address };
-    });
-    this.#prober!.setTargets(targets);
-    for (const { name } of targets) this.#limitPath(name, this.#prober!.limit(name));
-  }
-
-  #healthFacts(): HealthFacts {
-    return {
-      host: () => this.#manager?.of('Host')[0],
-      checks: () => this.#manager?.services.healthChecks() ?? [],
-      nodeAddresses: () => this.#manager?.nodeAddresses ?? [],
-      isNodeEligible: () => !this.#manager?.ownNode?.isLeaving,
-      withoutLocalEndpoints: () =>
-        this.#manager?.services.withoutLocalEndpoints ?? { internal: 0, external: 0 },
-      locations: () => {
-        const { ports = [], peers = [] } = this.#manager?.generation ?? {};
-        return new Map([...ports.map(({ config }) => config), ...peers].map(({ id, name }) => [id, name]));
-      },
-    };
-  }
-
-  #limitPath(peer: string, pathMtu: number | null): void {
-    const generation = this.#manager?.generation;
-    if (!generation || this.#signals > 0) return;
-    const inner = innerLimit(generation, peer, pathMtu);
-    this.#manager!.limitPath(peer, inner).catch((error) => this.#log.error({ err: error, peer }, 'path MTU'));
   }
 
   /**
@@ -335,6 +284,7 @@ class Daemon {
   async #stop(code: number): Promise<void> {
     this.#sampler.stop();
     clearInterval(this.#sweeper);
+    this.#peerPaths?.close();
     this.#prober?.close();
     await this.#server?.close();
     await this.#health?.close();

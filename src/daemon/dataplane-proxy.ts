@@ -42,7 +42,7 @@ export interface Dataplane {
   dump<K extends DumpKind>(what: K): Promise<readonly DumpRows[K][]>;
   explain(question: FlowQuestion): Promise<FlowAnswer>;
   /** Living flows to which a change would mean something; it is not made. */
-  preview(services: ServiceBatch, removedNetworks: readonly number[]): Promise<readonly FateRow[]>;
+  preview(services: ServiceBatch, ops: readonly Op[]): Promise<readonly FateRow[]>;
 }
 
 export interface DataplaneOptions {
@@ -138,8 +138,8 @@ export class DataplaneProxy implements Dataplane {
     return answer as FlowAnswer;
   }
 
-  async preview(services: ServiceBatch, removedNetworks: readonly number[]): Promise<readonly FateRow[]> {
-    const rows = await this.#ask((id) => ({ type: 'preview', id, services, removedNetworks }));
+  async preview(services: ServiceBatch, ops: readonly Op[]): Promise<readonly FateRow[]> {
+    const rows = await this.#ask((id) => ({ type: 'preview', id, services, ops }));
     return rows as readonly FateRow[];
   }
 

@@ -14,7 +14,8 @@ import type { EndpointSliceSpec, Resource, ResourceOf } from '../control/types.t
 import type { FlowAnswer, FlowRow, ServicePortRow } from '../dataplane/messages.ts';
 import { DROP_REASONS } from '../telemetry/drop.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
-import { type Manager, Rejected } from './manager.ts';
+import type { Manager } from './manager.ts';
+import { Rejected } from './rejected.ts';
 
 const PROTOCOLS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
 
@@ -97,7 +98,10 @@ function tooMany(flows: readonly FlowRow[]): Rejected {
     ({ network, protocol, client, vip, backend }) =>
       `  ${protocol} ${client} ${vip} (${backend}) in ${network}`,
   );
-  return new Rejected(['several flows fit; add protocol, ports or --network:', ...lines]);
+  return new Rejected([
+    'several flows fit; add what tells one apart, or a port of the client that is in none for a new flow:',
+    ...lines,
+  ]);
 }
 
 function compose(
@@ -172,6 +176,7 @@ function serviceOf(row: ServicePortRow, service: Resource): NonNullable<Explanat
     generation: row.generation,
     algorithm: row.algorithm,
     set: row.set,
+    since: row.since,
   };
 }
 
@@ -200,9 +205,11 @@ function candidatesOf(
         const isFirst = !seen.has(address);
         seen.add(address);
         const chosen = member !== undefined && isFirst && address === backend;
-        const eligible = member !== undefined && isFirst && member.weight > 0 && member.reachable;
+        const isNew = row.since?.came.includes(address) === true;
+        const eligible = member !== undefined && isFirst && member.weight > 0 && member.reachable && !isNew;
         const absence = refusal ?? (isFirst ? absenceOf(endpoint, row, nodeName) : 'listed before');
-        const presence = member && presenceOf(member, chosen, how);
+        const hasLeft = isFirst && row.since?.left.includes(address) === true;
+        const presence = member && (isNew ? 'no: came later' : presenceOf(member, chosen, how));
         candidates.push({
           address,
           slice: `${slice.namespace}/${slice.name}`,
@@ -214,7 +221,7 @@ function candidatesOf(
           weight,
           eligible,
           chosen,
-          why: (isFirst ? presence : undefined) ?? absence,
+          why: ((isFirst ? presence : undefined) ?? absence) + (hasLeft ? '; was there then' : ''),
         });
       });
     }

@@ -57,13 +57,15 @@ function run(nft: string, args: readonly string[], input: string): string | Erro
       env: { PATH },
     });
   } catch (error) {
-    const { code, stderr = '' } = error as NodeJS.ErrnoException & { stderr?: string };
+    // null where it did not even start
+    const { code, stderr } = error as NodeJS.ErrnoException & { stderr?: string | null };
     if (code === 'ENOENT') {
       return new Error(
         'nft is missing, which a port of the host needs; install it with: apt-get install nftables',
       );
     }
-    const first = stderr.split('\n').find((line) => line !== '') ?? (error as Error).message;
+    const first = stderr?.split('\n').find((line) => line !== '');
+    if (first === undefined) return new Error(`nft cannot be run: ${(error as Error).message}`);
     return new Error(`nft refuses the daemon's table: ${first.replace(/^\S*:?\d*:?[\d-]*:? ?Error: /, '')}`);
   }
 }

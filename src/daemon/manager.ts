@@ -9,11 +9,13 @@
  */
 import { networkInterfaces } from 'node:os';
 import type { Logger } from 'pino';
+import { ownAddressWarnings } from '../control/check/services.ts';
 import { checkFabric, withoutDuplicates } from '../control/check.ts';
 import { compile } from '../control/compile.ts';
 import { actionOf, diff } from '../control/diff.ts';
 import { hostPlan } from '../control/host-plan.ts';
 import { mtuWarnings } from '../control/mtu.ts';
+import { ResourceMap } from '../control/named.ts';
 import { parseSources } from '../control/parse.ts';
 import { formatProblem } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
@@ -33,31 +35,20 @@ import type {
   ResourceOf,
   Source,
 } from '../control/types.ts';
-import type { Op, PeerConfig } from '../dataplane/config.ts';
 import type { ServiceBatch } from '../dataplane/messages.ts';
 import { formatWords } from '../wire/address.ts';
 import type { Dataplane } from './dataplane-proxy.ts';
-import { Executor, type Kernel } from './executor.ts';
+import type { Kernel } from './devices.ts';
+import { Executor } from './executor.ts';
 import { Faces } from './faces.ts';
 import { DeviceFailure, explain, explainHost, preflight } from './failures.ts';
 import type { Observer } from './health/progress.ts';
-import { HostFailure, type HostSide } from './host-side.ts';
-import { type OwnedReplacement, OwnedSet } from './owned.ts';
-
-/** Refused; nothing has changed. */
-export class Rejected extends Error {
-  override readonly name = 'Rejected';
-  /** One line each. */
-  readonly errors: readonly string[];
-  /** HTTP status. */
-  readonly status: number;
-
-  constructor(errors: readonly string[], status = 422) {
-    super(errors.join('\n'));
-    this.errors = errors;
-    this.status = status;
-  }
-}
+import { HostFailure, type HostSide, type ServiceChange } from './host-side.ts';
+import { isOfFabric, type OwnedChange, OwnedSet } from './owned.ts';
+import { PathLimits } from './path-limits.ts';
+import { Rejected, refuse } from './rejected.ts';
+import { neededBy } from './removal.ts';
+import { reviveGone } from './revival.ts';
 
 export interface ManagerOptions {
   readonly kernel: Kernel;
@@ -73,8 +64,7 @@ export class Manager {
   readonly #options: ManagerOptions;
   readonly #executor: Executor;
   readonly #facts: Facts;
-  /** Peer location → largest inner packet its path takes (V17). */
-  readonly #paths = new Map<number, number>();
+  readonly #paths = new PathLimits();
   readonly #set = new OwnedSet();
   readonly services = new ServiceBook();
   readonly #faces = new Faces();
@@ -93,7 +83,7 @@ export class Manager {
   }
 
   get resources(): readonly Resource[] {
-    return this.#set.kinds().flatMap((kind): Resource[] => this.#set.of(kind));
+    return this.#set.all();
   }
 
   of<K extends Kind>(kind: K): readonly ResourceOf<K>[] {
@@ -152,8 +142,8 @@ export class Manager {
   /** The texts of the command line's files, the first time or again. @throws Rejected */
   load(sources: readonly Source[], parsed?: Parsed): Promise<ApplyResponse> {
     return this.#observe(true, () => {
-      const { single, problems, warnings } = parse(sources, parsed);
-      return this.#transact(this.#set.files(single), problems, warnings);
+      const { named, problems, warnings } = parse(sources, parsed);
+      return this.#transact(this.#set.files(named), problems, warnings);
     });
   }
 
@@ -164,12 +154,9 @@ export class Manager {
       if (!before) {
         throw new Rejected([`no ${kind} ${namespace === '' ? '' : `${namespace}/`}${name}`], 404);
       }
-      if (kind === 'Network') {
-        const others = [...this.#set.of('Port'), ...this.#set.of('Peer')];
-        const needed = others.flatMap((resource) => neededBy(name, resource));
-        if (needed.length > 0) throw new Rejected(needed);
-      }
-      return this.#transact([{ before, after: undefined, owner: 'socket' }], [], []);
+      const needed = neededBy(before, [...this.#set.of('Port'), ...this.#set.of('Peer')]);
+      if (needed.length > 0) throw new Rejected(needed);
+      return this.#transact(this.#set.removed(before), [], []);
     });
   }
 
@@ -190,10 +177,8 @@ export class Manager {
   limitPath(peer: string, inner: number): Promise<void> {
     return this.#enqueue(async () => {
       const config = this.#generation?.peers.find((p) => p.name === peer);
-      if (!config || (this.#paths.get(config.id) ?? 0) === inner) return;
-      if (inner === 0) this.#paths.delete(config.id);
-      else this.#paths.set(config.id, inner);
-      await this.#options.dataplane.apply(NO_DEVICES, [{ op: 'peer', peer: this.#limited(config) }]);
+      if (!config || !this.#paths.set(config.id, inner)) return;
+      await this.#options.dataplane.apply(NO_DEVICES, [this.#paths.limited({ op: 'peer', peer: config })]);
     });
   }
 
@@ -250,14 +235,15 @@ export class Manager {
    * @param problems of the texts: duplicates, which a set no longer shows (P35)
    */
   async #transact(
-    replacements: readonly OwnedReplacement[],
+    change: OwnedChange,
     problems: readonly Problem[],
     warnings: readonly Problem[],
     dryRun = false,
   ): Promise<ApplyResponse> {
+    const { replacements } = change;
     const running = this.#generation;
-    const isFabric = running === null || replacements.some((r) => !isService((r.after ?? r.before)!));
-    const fabric = this.#fabricAfter(replacements);
+    const isFabric = running === null || replacements.some(isOfFabric);
+    const fabric = this.#set.fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
     const staged = this.services.stage(replacements, surroundingsOf(fabric), isFabric);
     refuse([...problems, ...judged.problems, ...staged.problems]);
@@ -269,30 +255,35 @@ export class Manager {
     });
     const found = [...warnings, ...judged.warnings, ...staged.warnings];
     if (isFabric) found.push(...mtuWarnings(fabric, this.#facts));
+    const changed = replacements.flatMap(({ after }) => after ?? []);
+    found.push(...ownAddressWarnings(changed, this.#facts));
     const lines = found.map(formatProblem);
     const given = staged.given.length > 0 ? { given: staged.given } : {};
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
     if (dryRun) return { changes, warnings: lines, ...given, ...(await this.#preview(plan, staged.batch)) };
-    const ops = plan.ops.map((op) => this.#withPath(op));
+    const ops = plan.ops.map((op) => this.#paths.limited(op));
+    const host = isFabric ? hostPlan(fabric, this.#facts) : undefined;
+    let faces = null as ServiceChange | null;
+    const commit = (): void => {
+      change.commit();
+      staged.commit();
+      faces = this.#faces.commit(staged.filled);
+    };
     try {
-      await this.#executor.run(plan, ops, staged.batch, isFabric ? hostPlan(fabric, this.#facts) : undefined);
+      await this.#executor.run(plan, ops, staged.batch, commit, host);
     } catch (error) {
       if (error instanceof HostFailure) refuse([explainHost(error, fabric)]);
       throw error instanceof DeviceFailure
         ? new Rejected([formatProblem(await explain(error, fabric))])
         : error;
     }
-    this.#set.commit(replacements);
-    staged.commit();
     this.#changed = replacements.flatMap(({ after }, i) =>
       after && changes[i]!.action !== 'unchanged' ? [after] : [],
     );
     this.#generation = generation;
-    const peers = new Set(generation.peers.map((peer) => peer.id));
-    for (const id of this.#paths.keys()) if (!peers.has(id)) this.#paths.delete(id);
-    lines.push(...(await this.#revive(generation, fabric)));
-    const faces = this.#faces.commit(staged.filled);
+    this.#paths.keep(generation.peers);
+    lines.push(...(await reviveGone(this.#executor, generation, fabric, this.#options.log)));
     if (faces) this.#options.host.serve(faces);
     lines.push(...this.#options.host.problems);
     if (isFabric) this.#options.onChange?.();
@@ -302,60 +293,16 @@ export class Manager {
 
   /** What a plan would mean to living flows. */
   async #preview(plan: Plan, batch: ServiceBatch): Promise<Pick<ApplyResponse, 'flows' | 'fates'>> {
-    const networks = plan.ops.flatMap((op) => (op.op === 'remove-network' ? [op.id] : []));
-    const flows = await this.#options.dataplane.preview(batch, networks);
+    const flows = await this.#options.dataplane.preview(batch, plan.ops);
     const fates = { kept: 0, drained: 0, reset: 0, removed: 0 };
     for (const { fate } of flows) fates[fate]++;
     return { flows, fates };
-  }
-
-  /** Everything but services as it will be; what was just read comes last. */
-  #fabricAfter(replacements: readonly OwnedReplacement[]): Resource[] {
-    const own = replacements.filter((r) => !isService((r.after ?? r.before)!));
-    const replaced = new Set(own.map((r) => r.before));
-    const kinds = this.#set.kinds().filter((kind) => !isServiceKind(kind));
-    const others = kinds.flatMap((kind): Resource[] => this.#set.of(kind)).filter((r) => !replaced.has(r));
-    return [...others, ...own.flatMap(({ after }) => after ?? [])];
   }
 
   #report(changes: readonly Change[]): void {
     const counts: Partial<Record<Change['action'], number>> = {};
     for (const { action } of changes) counts[action] = (counts[action] ?? 0) + 1;
     this.#options.log.info(counts, 'applied');
-  }
-
-  /** @returns why some devices are still gone, one line each. */
-  async #revive(generation: Generation, resources: readonly Resource[]): Promise<string[]> {
-    const gone = generation.ports.filter((port) => this.isGone(port));
-    const lines: string[] = [];
-    const tries = generation.underlays.map((underlay) => () => this.#executor.reviveUnderlay(underlay));
-    for (const port of gone) {
-      const absent = preflight([port], resources);
-      lines.push(...absent.map(formatProblem));
-      if (absent.length > 0) continue;
-      tries.push(async () => {
-        await this.#executor.revive(port);
-        this.#options.log.info({ port: port.config.name }, 'port is back');
-      });
-    }
-    for (const attempt of tries) {
-      try {
-        await attempt();
-      } catch (error) {
-        const known = error instanceof DeviceFailure;
-        lines.push(known ? formatProblem(await explain(error, resources)) : String(error));
-      }
-    }
-    return lines;
-  }
-
-  #withPath(op: Op): Op {
-    return op.op === 'peer' ? { op: 'peer', peer: this.#limited(op.peer) } : op;
-  }
-
-  #limited(peer: PeerConfig): PeerConfig {
-    const inner = this.#paths.get(peer.id);
-    return inner === undefined ? peer : { ...peer, pathMtu: inner };
   }
 }
 
@@ -374,21 +321,10 @@ const NO_PLAN: Plan = {
 };
 const NO_DEVICES = { addTaps: [], addUnderlays: [], remove: [] } as const;
 
-/** What to do about a resource that keeps a network from being deleted. */
-function neededBy(network: string, resource: Resource): string[] {
-  const { kind, name } = resource;
-  const needs =
-    (kind === 'Port' && resource.spec.network === network) ||
-    (kind === 'Peer' &&
-      (resource.spec.networks?.includes(network) === true ||
-        resource.spec.static.some((entry) => entry.network === network)));
-  if (!needs) return [];
-  const other = `${kind.toLowerCase()} ${name}`;
-  return [`network ${network} is needed by ${other}; first: twill delete ${other}`];
-}
-
 interface Read {
   readonly single: readonly Resource[];
+  /** The same, by name. */
+  readonly named: ResourceMap;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
 }
@@ -396,12 +332,7 @@ interface Read {
 function parse(sources: readonly Source[], parsed = parseSources(sources)): Read {
   refuse(parsed.problems);
   const problems: Problem[] = [];
-  return { single: withoutDuplicates(parsed.resources, problems), problems, warnings: parsed.warnings };
-}
-
-const isServiceKind = (kind: Kind): boolean => kind === 'Service' || kind === 'EndpointSlice';
-const isService = ({ kind }: Resource): boolean => isServiceKind(kind);
-
-function refuse(problems: readonly Problem[]): void {
-  if (problems.length > 0) throw new Rejected(problems.map(formatProblem));
+  const named = new ResourceMap();
+  const single = withoutDuplicates(parsed.resources, problems, named);
+  return { single, named, problems, warnings: parsed.warnings };
 }

@@ -7,85 +7,94 @@
  * A change is a list of replacements; it costs what it touches, and nothing happens before `commit`.
  */
 import { sameContent } from '../control/diff.ts';
-import { NamedMap } from '../control/named.ts';
+import { ResourceMap } from '../control/named.ts';
 import type { Replacement } from '../control/services.ts';
 import type { Kind, Resource, ResourceOf } from '../control/types.ts';
 
-type Owner = 'files' | 'socket';
-
-export interface OwnedReplacement extends Replacement {
-  readonly owner: Owner;
+export interface OwnedChange {
+  readonly replacements: readonly Replacement[];
+  /** Only for the last one asked for. */
+  commit(): void;
 }
 
-interface Owned {
-  readonly resource: Resource;
-  readonly owner: Owner;
-}
+const isService = (kind: Kind): boolean => kind === 'Service' || kind === 'EndpointSlice';
+
+/** Whether a change is of more than services. */
+export const isOfFabric = ({ before, after }: Replacement): boolean => !isService((after ?? before)!.kind);
 
 export class OwnedSet {
-  readonly #kinds = new Map<Kind, NamedMap<Owned>>();
+  #files = new ResourceMap();
+  readonly #socket = new ResourceMap();
 
   /** All of a kind. */
   of<K extends Kind>(kind: K): ResourceOf<K>[] {
-    return [...this.#of(kind).values()].map(({ resource }) => resource as ResourceOf<K>);
+    return [...this.#files.of(kind), ...this.#socket.of(kind)] as ResourceOf<K>[];
   }
 
   count(kind: Kind): number {
-    return this.#of(kind).size;
+    return this.#files.count(kind) + this.#socket.count(kind);
   }
 
-  kinds(): Kind[] {
-    return [...this.#kinds.keys()];
+  all(): Resource[] {
+    return this.#kinds().flatMap((kind): Resource[] => this.of(kind));
+  }
+
+  /** Everything but services as it will be; what was just read comes last. */
+  fabricAfter(changes: readonly Replacement[]): Resource[] {
+    const own = changes.filter(isOfFabric);
+    const replaced = new Set(own.map(({ before }) => before));
+    const kinds = this.#kinds().filter((kind) => !isService(kind));
+    const others = kinds.flatMap((kind): Resource[] => this.of(kind)).filter((one) => !replaced.has(one));
+    return [...others, ...own.flatMap(({ after }) => after ?? [])];
   }
 
   get(kind: Kind, namespace: string, name: string): Resource | undefined {
-    return this.#of(kind).get(namespace, name)?.resource;
+    return this.#files.get(kind, namespace, name) ?? this.#socket.get(kind, namespace, name);
   }
 
   /** @param resources without duplicates */
-  applied(resources: readonly Resource[]): OwnedReplacement[] {
-    return resources.map((after) => {
-      const old = this.#find(after);
-      const owner = old && sameContent(old.resource, after) ? old.owner : 'socket';
-      return { before: old?.resource, after, owner };
-    });
+  applied(resources: readonly Resource[]): OwnedChange {
+    const replacements = resources.map(
+      (after): Replacement => ({ before: this.get(after.kind, after.namespace, after.name), after }),
+    );
+    const commit = (): void => {
+      for (const { before, after } of replacements) {
+        const isKept = before && sameContent(before, after!) && this.#files.replace(before, after!);
+        if (isKept) continue;
+        this.#files.delete(after!);
+        this.#socket.set(after!);
+      }
+    };
+    return { replacements, commit };
   }
 
-  /** @param resources without duplicates */
-  files(resources: readonly Resource[]): OwnedReplacement[] {
-    const replaced = new Set<Resource>();
-    const changes = resources.map((after): OwnedReplacement => {
-      const before = this.#find(after)?.resource;
-      if (before) replaced.add(before);
-      return { before, after, owner: 'files' };
-    });
-    for (const kind of this.#kinds.values()) {
-      for (const { resource, owner } of kind.values()) {
-        if (owner === 'files' && !replaced.has(resource))
-          changes.push({ before: resource, after: undefined, owner });
+  /** @param named what the files hold now, which is kept */
+  files(named: ResourceMap): OwnedChange {
+    const replacements: Replacement[] = [];
+    for (const after of named.all())
+      replacements.push({ before: this.get(after.kind, after.namespace, after.name), after });
+    for (const before of this.#files.all()) {
+      if (!named.get(before.kind, before.namespace, before.name)) {
+        replacements.push({ before, after: undefined });
       }
     }
-    return changes;
+    const commit = (): void => {
+      this.#files = named;
+      if (this.#socket.isEmpty) return;
+      for (const { after } of replacements) if (after) this.#socket.delete(after);
+    };
+    return { replacements, commit };
   }
 
-  commit(changes: readonly OwnedReplacement[]): void {
-    for (const { before, after, owner } of changes) {
-      const { kind, namespace, name } = (after ?? before)!;
-      if (after) this.#of(kind).set(namespace, name, { resource: after, owner });
-      else this.#of(kind).delete(namespace, name);
-    }
+  removed(before: Resource): OwnedChange {
+    const commit = (): void => {
+      this.#files.delete(before);
+      this.#socket.delete(before);
+    };
+    return { replacements: [{ before, after: undefined }], commit };
   }
 
-  #find({ kind, namespace, name }: Resource): Owned | undefined {
-    return this.#of(kind).get(namespace, name);
-  }
-
-  #of(kind: Kind): NamedMap<Owned> {
-    let all = this.#kinds.get(kind);
-    if (!all) {
-      all = new NamedMap();
-      this.#kinds.set(kind, all);
-    }
-    return all;
+  #kinds(): Kind[] {
+    return [...new Set([...this.#files.kinds(), ...this.#socket.kinds()])];
   }
 }

@@ -1,7 +1,7 @@
 /** Bodies of requests: their shape, and what is said of one that has another. */
 import { z } from 'zod';
 import type { ApplyRequest, AttachRequest, ExplainRequest } from '../control/protocol.ts';
-import { Rejected } from './manager.ts';
+import { Rejected } from './rejected.ts';
 
 const source = z.strictObject({ file: z.string().max(4096), text: z.string() });
 const apply = z.strictObject({ sources: z.array(source).max(10_000), dryRun: z.boolean().optional() });

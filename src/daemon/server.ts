@@ -10,7 +10,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Failure } from '../control/protocol.ts';
-import { Rejected } from './manager.ts';
+import { Rejected } from './rejected.ts';
 import { withUmask } from './socket-file.ts';
 
 export interface Request {

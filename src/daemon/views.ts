@@ -1,38 +1,16 @@
 /** What `twill get` and `twill status` answer: documents with their live state beside them. */
-import type {
-  DropRow,
-  GetKind,
-  NetworkStatus,
-  PeerStatus,
-  PortStatus,
-  ResourceItem,
-  ServiceStatus,
-  Status,
-} from '../control/protocol.ts';
+import type { DropRow, GetKind, ResourceItem, Status } from '../control/protocol.ts';
 import { render, withGiven } from '../control/render.ts';
-import { surroundingsOf } from '../control/surroundings.ts';
-import type { Generation, Kind, PortPlan, Resource, ResourceOf } from '../control/types.ts';
-import {
-  COUNTER_FIELDS,
-  Counter,
-  type Counters,
-  FIRST_PEER,
-  FIRST_PORT,
-  Global,
-  LOCATIONS,
-} from '../telemetry/counters.ts';
+import type { Generation, Kind, Resource } from '../control/types.ts';
+import { FIRST_PEER, FIRST_PORT, Global, LOCATIONS } from '../telemetry/counters.ts';
 import { DROP_REASONS, Drop } from '../telemetry/drop.ts';
-import type { Dataplane } from './dataplane-proxy.ts';
-import type { Manager } from './manager.ts';
-import type { Prober } from './probes.ts';
+import type { Health } from './health/health.ts';
+import { type LiveSources, lastHeard, liveStatus } from './live-status.ts';
 import type { Sampler } from './sampler.ts';
 
-export interface ViewOptions {
-  readonly manager: Manager;
-  readonly dataplane: Dataplane;
-  readonly counters: Counters;
+export interface ViewOptions extends LiveSources {
   readonly sampler: Sampler;
-  readonly prober: Prober;
+  readonly health: Pick<Health, 'problems'>;
   readonly version: string;
   /** performance.now() when the daemon became ready to start. */
   readonly started: number;
@@ -148,17 +126,17 @@ export class Views {
   }
 
   #problems(generation: Generation): string[] {
-    const { manager, prober } = this.#o;
+    const { manager, counters, prober, health } = this.#o;
     const gone = generation.ports
       .filter((port) => manager.isGone(port))
       .map((port) => `port ${port.config.name} is gone: make its namespace again, then twill apply -f FILE`);
     const silent = generation.peers
       .filter(
         (peer) =>
-          prober.state(peer.name).reachable === 'no' && (this.#lastHeard(peer.id) ?? HEARD_S) >= HEARD_S,
+          prober.state(peer.name).reachable === 'no' && (lastHeard(counters, peer.id) ?? HEARD_S) >= HEARD_S,
       )
       .map((peer) => `peer ${peer.name} answers no ICMP echo and has sent nothing for ${HEARD_S} s`);
-    return [...gone, ...silent, ...manager.host.problems];
+    return [...gone, ...silent, ...manager.host.problems, ...health.problems];
   }
 
   #dropTotals(): Status['drops'] {
@@ -176,123 +154,25 @@ export class Views {
 
   async #resources(kind: Kind): Promise<ResourceItem[]> {
     const resources = [...this.#o.manager.of(kind)].sort(byName);
-    const generation = this.#o.manager.generation ?? EMPTY;
-    const status = await this.#statusOf(kind, generation);
+    const status = await liveStatus(kind, this.#o);
     return resources.map((resource) => {
       const item = render(resource);
       if (resource.kind === 'Service' && resource.spec.wants) {
-        const { namespace, name } = resource;
-        item.spec = withGiven(item.spec, this.#o.manager.services.get(namespace, name)!.spec);
+        const filled = this.#o.manager.services.get(resource.namespace, resource.name);
+        if (filled) item.spec = withGiven(item.spec, filled.spec);
       }
-      const live = status(resource);
+      const live = status?.(resource);
       if (live !== undefined) item.status = { ...(item.status as object), ...live };
       return item;
     });
-  }
-
-  /** One question to the worker per list, not per item. */
-  async #statusOf(kind: Kind, generation: Generation): Promise<(resource: Resource) => unknown> {
-    const { dataplane } = this.#o;
-    switch (kind) {
-      case 'Network': {
-        // The gateway's own addresses are in every network and nobody's.
-        const macs = tally(await dataplane.dump('fdb'), (row) =>
-          row.port === 'gateway' ? null : row.network,
-        );
-        return (resource) => this.#networkStatus(generation, resource.name, macs.get(resource.name) ?? 0);
-      }
-      case 'Port':
-        return (resource) => this.#portStatus(generation, resource.name);
-      case 'Peer': {
-        const macs = tally(await dataplane.dump('fdb'), (row) => row.peer);
-        return (resource) => this.#peerStatus(generation, resource.name, macs.get(resource.name) ?? 0);
-      }
-      case 'Service': {
-        const flows = tally(await dataplane.dump('flows'), (row) => serviceOf(row.service));
-        const slices = this.#o.manager.of('EndpointSlice');
-        const [ready4, ready6] = [endpointCounts(slices, 'IPv4'), endpointCounts(slices, 'IPv6')];
-        const { proxy } = surroundingsOf(this.#o.manager.of('Host'));
-        return (resource): ServiceStatus => {
-          const name = `${resource.namespace}/${resource.name}`;
-          const { algorithm, onEndpointRemoved } = { ...proxy, ...(resource as ResourceOf<'Service'>).spec };
-          return {
-            endpoints: Math.max(ready4.get(name) ?? 0, ready6.get(name) ?? 0),
-            flows: flows.get(name) ?? 0,
-            algorithm,
-            onEndpointRemoved,
-          };
-        };
-      }
-      default:
-        return () => undefined;
-    }
-  }
-
-  #networkStatus(generation: Generation, name: string, macs: number): NetworkStatus | undefined {
-    const network = generation.networks.find((n) => n.name === name);
-    if (!network) return undefined;
-    return {
-      mtu: network.mtu,
-      ports: generation.ports.filter((port) => port.config.network === network.id).length,
-      peers: generation.peers.filter((p) => p.memberships.some((m) => m.network === network.id)).length,
-      macs,
-    };
-  }
-
-  #portStatus(generation: Generation, name: string): PortStatus | undefined {
-    const port = generation.ports.find((p) => p.config.name === name);
-    if (!port) return undefined;
-    const { id } = port.config;
-    return {
-      state: this.#o.manager.isGone(port) ? 'gone' : 'up',
-      mac: port.tap.mac,
-      mtu: port.tap.mtu,
-      rxFrames: this.#count(id, Counter.RX),
-      txFrames: this.#count(id, Counter.TX),
-      rxBytes: this.#count(id, Counter.RX_BYTES),
-      txBytes: this.#count(id, Counter.TX_BYTES),
-      dropped: this.#dropped(id),
-    };
-  }
-
-  #peerStatus(generation: Generation, name: string, macs: number): PeerStatus | undefined {
-    const peer = generation.peers.find((p) => p.name === name);
-    if (!peer) return undefined;
-    const members = new Set(peer.memberships.map((m) => m.network));
-    return {
-      networks: generation.networks
-        .filter((network) => members.has(network.id))
-        .map((network) => network.name),
-      macs,
-      rxBytes: this.#count(peer.id, Counter.RX_BYTES),
-      txBytes: this.#count(peer.id, Counter.TX_BYTES),
-      lastHeard: this.#lastHeard(peer.id),
-      ...this.#o.prober.state(name),
-    };
-  }
-
-  #count(location: number, counter: Counter): number {
-    return this.#o.counters.values[location * COUNTER_FIELDS + counter]!;
-  }
-
-  #dropped(location: number): number {
-    const row = this.#o.counters.drops.subarray(location * Drop.COUNT, (location + 1) * Drop.COUNT);
-    return row.reduce((sum, count) => sum + count, 0);
-  }
-
-  /** Seconds. The counter holds the card's clock: CLOCK_MONOTONIC in ms, as a wrapping int32. */
-  #lastHeard(location: number): number | null {
-    const heard = this.#count(location, Counter.LAST_RX);
-    if (heard === 0) return null;
-    const now = Number(process.hrtime.bigint() / 1_000_000n) | 0;
-    return Math.max(0, Math.round(((now - heard) | 0) / 1000));
   }
 
   #locationName(location: number): string {
     const generation = this.#o.manager.generation ?? EMPTY;
     if (location >= FIRST_PEER)
       return generation.peers.find((p) => p.id === location)?.name ?? 'removed peer';
-    if (location >= FIRST_PORT) return portAt(generation, location)?.config.name ?? 'removed port';
+    if (location >= FIRST_PORT)
+      return generation.ports.find(({ config }) => config.id === location)?.config.name ?? 'removed port';
     return location === 0 ? 'gateway' : 'underlay';
   }
 }
@@ -306,38 +186,9 @@ const EMPTY: Generation = {
   ports: [],
 };
 
-const portAt = (generation: Generation, location: number): PortPlan | undefined =>
-  generation.ports.find((port) => port.config.id === location);
-
-/** "default/shop:http" → "default/shop" */
-const serviceOf = (name: string): string => name.slice(0, name.lastIndexOf(':'));
-
 /** The order of `localeCompare`, made once: a list may have a hundred thousand rows. */
 const order = new Intl.Collator();
 
 function byName(a: Resource, b: Resource): number {
   return order.compare(a.namespace, b.namespace) || order.compare(a.name, b.name);
-}
-
-function tally<T>(rows: readonly T[], key: (row: T) => string | null): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const row of rows) {
-    const name = key(row);
-    if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  return counts;
-}
-
-/** Endpoints that may receive traffic, by "namespace/service". */
-function endpointCounts(
-  slices: readonly ResourceOf<'EndpointSlice'>[],
-  addressType: 'IPv4' | 'IPv6',
-): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const slice of slices) {
-    if (slice.spec.addressType !== addressType) continue;
-    const name = `${slice.namespace}/${slice.spec.service}`;
-    counts.set(name, (counts.get(name) ?? 0) + slice.spec.ready);
-  }
-  return counts;
 }

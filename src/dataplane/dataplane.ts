@@ -6,6 +6,7 @@ import { NeighborSource } from '../neigh/neighbors.ts';
 import { RecordWriter, recordEnd, type ServiceBatch } from '../service/record.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import type { HostConfig, NetworkConfig, Op, PeerConfig, PortConfig } from './config.ts';
+import { lostMasks, masksOf, unmask } from './masks.ts';
 import { Pipeline } from './pipeline.ts';
 import { Stale } from './stale.ts';
 
@@ -20,10 +21,11 @@ export class HalfApplied extends Error {
 }
 
 /**
- * Words of service records put between two turns, about 50 µs: few at first, when the code is seldom used and slow,
- * then up to twice as many each time.
+ * Words of service records put between two turns, about 50 µs: few at first, when the code is seldom used and twenty
+ * times slower, then a few more each time. Twice as many each time was faster than the engine compiles: 1.4 ms a step.
  */
 const FIRST_WORDS = 1024;
+const MORE_WORDS = 64;
 const WORDS_PER_STEP = 16_384;
 /** A record costs as much as so many words. */
 const RECORD_COST = 128;
@@ -72,7 +74,8 @@ export class Dataplane {
 
   /**
    * Applies one transaction, a bounded step per `next()`, between which packets may pass. The first step does all that
-   * is no service; then each service port changes from one packet to the next; then what is stale goes.
+   * is no service; flows behind addresses that went with it go; then each service port changes from one packet to the
+   * next; then what is stale goes.
    * The host comes first: it alone may fail (memory for the flow table), and then nothing has changed.
    * @param batch the services of the transaction; absent: those among `ops`
    * @throws RangeError as said; HalfApplied when the rest failed, which only a fault of the control plane can cause.
@@ -81,8 +84,12 @@ export class Dataplane {
     for (const op of ops) if (op.op === 'host') this.applyOne(op);
     try {
       const others = ops.filter(({ op }) => op !== 'service' && op !== 'remove-service');
+      const masks = others.length > 0 ? masksOf(this) : [];
       for (const op of others) if (op.op !== 'host') this.applyOne(op);
-      if (others.length > 0) this.rebuild();
+      if (others.length > 0) {
+        this.rebuild();
+        yield* unmask(this.pipeline.flows, lostMasks(masks, masksOf(this)), this);
+      }
       if (batch.count + batch.removed.length > 0) yield* this.updateServices(batch);
     } catch (cause) {
       throw new HalfApplied(cause);
@@ -91,7 +98,7 @@ export class Dataplane {
 
   /** Removals come last: an address that moves from one service to another is never nobody's. */
   private *updateServices({ records, count, removed, ids, frontends }: ServiceBatch): Generator<void> {
-    const { services, chooser } = this.pipeline;
+    const { services, chooser, history } = this.pipeline;
     yield* services.grow(ids, frontends);
     yield* chooser.begin();
     this.stale.begin();
@@ -101,8 +108,10 @@ export class Dataplane {
       budget -= RECORD_COST;
       if (i < count) {
         budget -= recordEnd(records, at) - at;
-        yield* chooser.prepare(records, at);
+        // Asked first: a generator for every record is garbage enough for the thread to collect, a millisecond each.
+        if (chooser.isSlow(records, at)) yield* chooser.prepare(records, at);
         this.stale.setting(records, at);
+        history.changing(records, at, chooser.transaction);
         chooser.change(records, at);
         at = services.put(records, at);
       } else {
@@ -112,7 +121,7 @@ export class Dataplane {
         services.remove(id);
       }
       if (budget > 0) continue;
-      allowed = Math.min(allowed * 2, WORDS_PER_STEP);
+      allowed = Math.min(allowed + MORE_WORDS, WORDS_PER_STEP);
       budget = allowed;
       yield;
     }

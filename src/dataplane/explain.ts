@@ -18,6 +18,7 @@ import {
   MOST_MATCHES,
   type Outcome,
   type ServicePortRow,
+  type Since,
 } from './messages.ts';
 
 /** Rows looked at between two turns: about 100 µs. */
@@ -78,17 +79,36 @@ function serviceOf(dataplane: Dataplane, row: number): ServicePortRow | null {
   if (id === NO_SERVICE || flows.generation[row] !== services.generation[id]) return null;
   const how = flows.how[row]!;
   const set = (how & How.LOCAL_SET) !== 0 ? EndpointSet.LOCAL : EndpointSet.CLUSTER;
-  return servicePort(dataplane, id, set, how & How.KIND, flows.word(row * 2, Word.SCOPE) >>> 8);
+  const network = flows.word(row * 2, Word.SCOPE) >>> 8;
+  return servicePort(dataplane, id, set, how & How.KIND, network, flows.version[row]!);
 }
 
+/** The net change of a set after transaction `version`. */
+function sinceOf({ pipeline }: Dataplane, id: number, set: EndpointSet, version: number): Since | null {
+  const wasThere = new Map<string, boolean>();
+  const isThere = new Map<string, boolean>();
+  const isKnown = pipeline.history.since(id, set, version, (words, at, came) => {
+    const text = endText(words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!, words[at + 4]!);
+    if (!wasThere.has(text)) wasThere.set(text, !came);
+    isThere.set(text, came);
+  });
+  const changed = [...isThere].filter(([text, is]) => is !== wasThere.get(text));
+  const those = (is: boolean): string[] => changed.filter(([, now]) => now === is).map(([text]) => text);
+  return isKnown ? { came: those(true), left: those(false) } : null;
+}
+
+/** @param version transaction as of which a flow found it; absent: now */
 function servicePort(
-  { pipeline }: Dataplane,
+  dataplane: Dataplane,
   id: number,
   set: EndpointSet,
   kind: number,
   network: number,
+  version?: number,
 ): ServicePortRow {
-  const { services, chooser, nat } = pipeline;
+  const { services, chooser, nat } = dataplane.pipeline;
+  const generation = chooser.versionOf(id);
+  const isSame = version === undefined || version === generation;
   const endpoints: ServicePortRow['endpoints'][number][] = [];
   const size = services.size(id, set);
   for (let i = 0; i < size; i++) {
@@ -103,11 +123,12 @@ function servicePort(
   return {
     name: services.name(id),
     protocol: protocolText(services.protocol(id)),
-    generation: chooser.versionOf(id),
+    generation,
     algorithm: ALGORITHMS[(services.flags[id]! >>> ServiceFlag.ALGORITHM_SHIFT) & 3]!,
     frontend: FRONTENDS[kind]!,
     set: set === EndpointSet.LOCAL ? 'local' : 'cluster',
     endpoints,
+    since: isSame ? { came: [], left: [] } : sinceOf(dataplane, id, set, version),
   };
 }
 

@@ -48,7 +48,7 @@ export class Fates {
     if (protocol === Protocol.UDP) {
       return gone === undefined && this.isFound(row) && this.isServed(row) ? Fate.NONE : Fate.REMOVED;
     }
-    const state = flows.state[row]!;
+    const state = flows.stateOf(row);
     if (protocol !== Protocol.TCP || state === TcpState.TIME_WAIT || state === TcpState.CLOSE)
       return Fate.NONE;
     if (gone !== undefined) return gone === KEEP ? Fate.KEPT : Fate.ENDED;

@@ -1,3 +1,4 @@
+import { trafficAt } from '../conntrack/row.ts';
 import { SCTP_STATE_NAMES, SctpState } from '../conntrack/sctp.ts';
 import { TCP_STATE_NAMES } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
@@ -54,14 +55,14 @@ export function flowRow({ pipeline, now }: Dataplane, row: number): FlowRow {
     backend: end(reply, Word.SOURCE_HIGH, Word.SOURCE, replyPorts >>> 16),
     snat: seen === client ? null : seen,
     why: describeWhy(flows.how[row]!, flows.why[row]!),
-    state: stateText(flows.state[row]!),
+    state: stateText(flows.stateOf(row)),
     age: seconds(flows.age(row, now)),
-    expires: seconds((flows.expires[row]! - now) | 0),
+    expires: seconds(flows.left(row, now)),
     drain: flows.ends[row] === 0 ? null : seconds((flows.ends[row]! - now) | 0),
-    packets: flows.traffic[row * 4]!,
-    bytes: flows.traffic[row * 4 + 1]!,
-    replyPackets: flows.traffic[row * 4 + 2]!,
-    replyBytes: flows.traffic[row * 4 + 3]!,
+    packets: flows.traffic[trafficAt(original)]!,
+    bytes: flows.traffic[trafficAt(original) + 1]!,
+    replyPackets: flows.traffic[trafficAt(reply)]!,
+    replyBytes: flows.traffic[trafficAt(reply) + 1]!,
   };
 
   function serviceText(id: number, generation: number): string {

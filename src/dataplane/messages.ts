@@ -33,7 +33,7 @@ export type ToWorker =
       readonly type: 'preview';
       readonly id: number;
       readonly services: ServiceBatch;
-      readonly removedNetworks: readonly number[];
+      readonly ops: readonly Op[];
     }
   | { readonly type: 'stop' };
 
@@ -67,6 +67,14 @@ export interface ServicePortRow {
   /** The set in use. */
   readonly set: 'cluster' | 'local';
   readonly endpoints: readonly EndpointRow[];
+  /** What came to and left the set since the flow's first packet; null when not all of it is known any more. */
+  readonly since: Since | null;
+}
+
+export interface Since {
+  /** "10.77.0.12:8080" */
+  readonly came: readonly string[];
+  readonly left: readonly string[];
 }
 
 export type Frontend = 'clusterIP' | 'externalIP' | 'loadBalancer' | 'nodePort';

@@ -38,8 +38,10 @@ import { Affinities } from '../service/affinity.ts';
 import { Chooser } from '../service/choice/chooser.ts';
 import { Ending } from '../service/ending.ts';
 import { Fragments } from '../service/fragments.ts';
+import { History } from '../service/history.ts';
 import { HostRules } from '../service/host-rules.ts';
 import { Opener } from '../service/open.ts';
+import { Reach } from '../service/reach.ts';
 import { Related } from '../service/related.ts';
 import { Services } from '../service/services.ts';
 import { SourceNat } from '../service/snat.ts';
@@ -78,7 +80,9 @@ export class Pipeline {
   readonly hostRules = new HostRules();
   readonly judge: Judge;
   readonly chooser: Chooser;
+  readonly history: History;
   readonly nat: SourceNat;
+  readonly reach: Reach;
   readonly opener: Opener;
   readonly ending: Ending;
   readonly fragments: Fragments;
@@ -150,8 +154,10 @@ export class Pipeline {
     this.nd = new NdResponder(packets, networks, neighbors, resolver, originator, bridge);
     this.judge = new Judge(networks, locations, this.services, this.hostRules);
     this.chooser = new Chooser(this.services, this.flows, seed);
+    this.history = new History(this.services);
     this.tracker = new Tracker(packets, this.flows);
     this.nat = new SourceNat(networks, locations, this.flows, this.hostRules, seed);
+    this.reach = new Reach(this.services, this.chooser, this.nat);
     this.opener = new Opener(
       packets,
       this.flows,
@@ -160,6 +166,7 @@ export class Pipeline {
       this.affinities,
       this.judge,
       this.chooser,
+      this.reach,
       this.nat,
       this.originator,
     );
@@ -303,6 +310,7 @@ export class Pipeline {
   membersChanged(): void {
     this.members = this.locations.largestFlood();
     this.fit.limitsChanged();
+    this.reach.fabricChanged();
     this.fastPath.configure();
   }
 
@@ -349,5 +357,6 @@ export class Pipeline {
     globals[Global.FLOWS_EVICTED] = this.flows.evicted;
     globals[Global.NEIGHBOR_CONFLICTS] = this.neighbors.conflicts;
     globals[Global.ICMP_SUPPRESSED] = this.icmp.suppressed;
+    globals[Global.DATAGRAMS_EVICTED] = this.fragments.evicted;
   }
 }

@@ -3,9 +3,11 @@ import { NO_SERVICE } from '../service/open.ts';
 import { Field, type ServiceBatch } from '../service/record.ts';
 import { Services } from '../service/services.ts';
 import { Judge } from '../service/verdict.ts';
+import type { Op } from './config.ts';
 import type { Dataplane } from './dataplane.ts';
 import { Fate, Fates, grace } from './fate.ts';
 import { flowRow } from './flow-row.ts';
+import { isBehind, lostMasks, masksOf, membersAfter } from './masks.ts';
 import type { FateRow } from './messages.ts';
 
 /** Rows looked at, and records read, between two turns. */
@@ -16,7 +18,7 @@ const RECORDS_PER_STEP = 64;
 export function* previewRows(
   dataplane: Dataplane,
   batch: ServiceBatch,
-  removedNetworks: readonly number[],
+  ops: readonly Op[],
 ): Generator<FateRow | null> {
   const { flows, services, networks, locations, hostRules } = dataplane.pipeline;
   // The changed services as they would be, aside.
@@ -29,13 +31,18 @@ export function* previewRows(
     if (i % RECORDS_PER_STEP === RECORDS_PER_STEP - 1) yield null;
   }
   const removed = new Set(batch.removed);
-  const gone = new Set(removedNetworks);
+  const gone = new Set(ops.flatMap((op) => (op.op === 'remove-network' ? [op.id] : [])));
+  const masks = lostMasks(masksOf(dataplane), masksOf(membersAfter(dataplane, ops)));
   const fates = new Fates(flows, after, new Judge(networks, locations, after, hostRules));
   for (let row = 0; row < flows.extent; row++) {
     if (row % ROWS_PER_STEP === ROWS_PER_STEP - 1) yield null;
     if (!flows.isLive(row, dataplane.now)) continue;
     if (gone.has(flows.word(row * 2, Word.SCOPE) >>> 8)) {
       yield { ...flowRow(dataplane, row), fate: 'removed', because: 'its network goes' };
+      continue;
+    }
+    if (isBehind(flows, row, masks)) {
+      yield { ...flowRow(dataplane, row), fate: 'removed', because: 'the address its endpoint sees goes' };
       continue;
     }
     const id = flows.service[row]!;

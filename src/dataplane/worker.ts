@@ -62,7 +62,7 @@ function listing(message: ToWorker): Generator<DumpRow | null> | null {
     case 'explain':
       return answerRows(dataplane, message.question);
     case 'preview':
-      return previewRows(dataplane, message.services, message.removedNetworks);
+      return previewRows(dataplane, message.services, message.ops);
     default:
       return null;
   }

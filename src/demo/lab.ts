@@ -240,8 +240,8 @@ function inside(namespace: string | null, argv: readonly string[]): string[] {
 }
 
 /**
- * Ours, less what would point a program at other daemons or slow its start; and, for other programs than Node.js, less
- * the sanitizers that test-asan loads into it.
+ * Ours, less what would point a program at other daemons or slow its start; and, for a command that runs no Node.js,
+ * less the sanitizers that test-asan loads into it.
  */
 function environment(
   argv: readonly string[],
@@ -255,7 +255,7 @@ function environment(
     LD_PRELOAD: preload,
     ...rest
   } = process.env;
-  const sanitizers = preload !== undefined && argv[0] === process.execPath ? { LD_PRELOAD: preload } : {};
+  const sanitizers = preload !== undefined && argv.includes(process.execPath) ? { LD_PRELOAD: preload } : {};
   return { ...rest, ...sanitizers, LC_ALL: 'C', ...extra };
 }
 

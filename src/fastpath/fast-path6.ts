@@ -1,8 +1,9 @@
 import { Control } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
+import { FLOW_WORDS, Flow, TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
-import { LINE_WORDS, Line, ORIGINAL, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import { Line, ORIGINAL, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
@@ -20,6 +21,7 @@ import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
 import { createCommon, STATE_FLAGS, update, VXLAN_I_FLAG } from './common.ts';
 import type { Family } from './families.ts';
+import { createLookAhead } from './look-ahead.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
 import { createTracked } from './tracked.ts';
@@ -64,12 +66,16 @@ export function createFastPath6(
   const { control, rx, device, start, length, fault, csumStart, csumOffset, gsoSize, tos } = memory;
   const { txSlot, txDevice, txStart, txLength, txRemote, txTos, txEntropy } = memory;
   const { from: runFrom, to: runTo, rx: runRx, tx: runTx } = runs;
-  const { roles, sourceMask, rows: path } = paths;
+  const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
   const hasher = new Hasher(seed);
   const { advance, renew } = createTracked(packets, flows);
   const { segment, close } = createCommon(packets, runs);
+  const ahead = createLookAhead(flows);
+  const { hashes, likely } = ahead;
+  /** How many flows the burst before had. */
+  const mixed = new Int32Array(1);
   /** Tuple of the frame at hand, and of what answers it. */
   const tuple = new Int32Array(TUPLE_WORDS);
   const reply = new Int32Array(TUPLE_WORDS);
@@ -78,7 +84,11 @@ export function createFastPath6(
 
   function run(first: number, last: number, now: number): number {
     const isTracking = flows.count > 0;
-    const { lines, expires, state } = flows;
+    const { lines } = flows;
+    // Many flows in one burst: their memory is asked for at once, not one after the other.
+    const isMixed = isTracking && mixed[0]! * 2 > last - first;
+    if (isMixed) lookAhead(first, last);
+    let lookups = 0;
     // Frames of one burst often share path, addresses, ports and so flow and next hop: the previous answer is then still
     // true.
     let p = 0;
@@ -151,7 +161,12 @@ export function createFastPath6(
         if (sourceMask[dev] !== 0 && !isOwn(path[p + Path.FROM]!, at)) break; // B24
         if (to === GATEWAY && isLinkLocal(view.getInt32(at + SOURCE))) break;
         readTuple(at, (network << 8) | protocol, ports);
-        id = isTracking ? flows.seek(tuple) : -1;
+        id = -1;
+        if (isTracking) {
+          lookups++;
+          if (isMixed && likely[i]! >= 0 && flows.isTuple(likely[i]!, tuple)) id = likely[i]!;
+          else id = flows.seek(tuple);
+        }
         if (id < 0 && isTracking && protocol === Protocol.UDP) {
           // Its answers might be taken for those of a service: service/open.ts gives it another port.
           reverseTuple(tuple, reply);
@@ -167,14 +182,15 @@ export function createFastPath6(
       }
       if (isTracking) {
         if (id >= 0) {
-          if (((expires[id >> 1]! - now) | 0) <= 0) break;
+          const flow = (id >> 1) * FLOW_WORDS;
+          if (((lines[flow + Flow.EXPIRES]! - now) | 0) <= 0) break;
           if (to !== GATEWAY && (id & 1) === ORIGINAL) break; // N6
-          if (lines[id * LINE_WORDS + Line.IS_READY] === 0 && !flows.prepare(id)) break;
+          if (lines[id * TUPLE_STEP + Line.IS_READY] === 0 && !flows.prepare(id)) break;
           if (protocol === Protocol.TCP) {
             const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
-            if (state[id >> 1] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
+            if (lines[flow + Flow.STATE] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
           } else {
-            if ((id & 1) !== ORIGINAL && state[id >> 1] !== UdpState.REPLIED) break;
+            if ((id & 1) !== ORIGINAL && lines[flow + Flow.STATE] !== UdpState.REPLIED) break;
             if (csumStart[slot] === 0 && words[w + 15]! >>> 16 === 0) break; // N41
           }
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
@@ -216,7 +232,7 @@ export function createFastPath6(
       if (to >= FIRST_PEER) {
         const remote = path[p + Path.TO] === GATEWAY ? hop[h + Hop.REMOTE]! : path[p + Path.REMOTE]!;
         if (entropy < 0)
-          entropy = (id >= 0 ? lines[id * LINE_WORDS + Line.ENTROPY]! : flowHash(at, protocol, ports)) >>> 1;
+          entropy = (id >= 0 ? lines[id * TUPLE_STEP + Line.ENTROPY]! : flowHash(at, protocol, ports)) >>> 1;
         encapsulate(tx, at, size, network, remote);
         txEntropy[tx] = entropy; // V4
       }
@@ -235,9 +251,24 @@ export function createFastPath6(
       bytes += size;
     }
     if (lastFrom >= 0) close(current, i, bytes);
+    mixed[0] = lookups;
     runs.count = current + 1;
     control[Control.TX_COUNT] = tx;
     return i;
+  }
+
+  function lookAhead(first: number, last: number): void {
+    for (let i = first; i < last; i++) {
+      const slot = rx[i]!;
+      const at = start[slot]!;
+      readTuple(
+        at,
+        scopeOf[device[slot]!]! | view.getUint8(at + IP + Ipv6.NEXT_HEADER),
+        view.getInt32(at + L4),
+      );
+      hashes[i] = flows.hash(tuple);
+    }
+    ahead.run(first, last);
   }
 
   /** Has a frame the source and destination of the one before? */
@@ -294,7 +325,7 @@ export function createFastPath6(
   /** The next hop of a packet that becomes one to its flow's backend. */
   function hopToBackend(network: number, id: number, now: number): number {
     const { lines } = flows;
-    const line = (id ^ 1) * LINE_WORDS;
+    const line = (id ^ 1) * TUPLE_STEP;
     return hops.find6(
       network,
       lines[line + Word.SOURCE_HIGH]!,
@@ -321,11 +352,12 @@ export function createFastPath6(
   /** One packet of an established flow: its traffic, one end and its checksum (N40–N43). */
   function translate(slot: number, at: number, size: number, id: number): void {
     const { lines, traffic } = flows;
-    const line = id * LINE_WORDS;
-    traffic[id * 2]!++;
-    traffic[id * 2 + 1]! += size;
+    const line = id * TUPLE_STEP;
+    const count = trafficAt(id);
+    traffic[count]!++;
+    traffic[count + 1]! += size;
     const isOriginal = (id & 1) === ORIGINAL;
-    const other = (id ^ 1) * LINE_WORDS;
+    const other = (id ^ 1) * TUPLE_STEP;
     const high = other + (isOriginal ? Word.SOURCE_HIGH : Word.DESTINATION_HIGH);
     const end = at + (isOriginal ? DESTINATION : SOURCE);
     view.setInt32(end, lines[high]!);

@@ -1,7 +1,8 @@
 import type { Flows } from '../conntrack/flows.ts';
+import { FLOW_WORDS, Flow, windowAt } from '../conntrack/row.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { TIMERS } from '../conntrack/timeouts.ts';
-import { passNext, scaleOf, Verdict, WINDOW_WORDS, Window } from '../conntrack/windows.ts';
+import { passNext, scaleOf, Verdict, Window } from '../conntrack/windows.ts';
 import type { Packets } from '../packet/packets.ts';
 import { swap16 } from '../wire/checksum.ts';
 import { TCP_BYTES, Tcp } from '../wire/tcp.ts';
@@ -27,7 +28,7 @@ export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
   const { timeouts } = flows;
 
   function advance(l4: number, length: number, id: number, now: number): boolean {
-    const { windows, expires } = flows;
+    const { lines } = flows;
     const w = l4 >> 2;
     const word = words[w + 3]!;
     const header = (word & 0xf0) >>> 2;
@@ -37,18 +38,19 @@ export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
       return false;
     const seq = view.getInt32(l4 + Tcp.SEQUENCE);
     const ack = view.getInt32(l4 + Tcp.ACKNOWLEDGMENT);
-    const window = swap16(word >>> 16) << scaleOf(windows[id * WINDOW_WORDS + Window.OPTIONS]!);
-    const verdict = passNext(windows, id, seq, payload, ack, window);
+    const window = swap16(word >>> 16) << scaleOf(lines[windowAt(id) + Window.OPTIONS]!);
+    const verdict = passNext(lines, id, seq, payload, ack, window);
     if (verdict === Verdict.OUTSIDE) return false;
     const timer = verdict === Verdict.INSIDE ? TcpState.ESTABLISHED : 2 * TIMERS + TcpState.ESTABLISHED;
-    expires[id >> 1] = (now + timeouts[timer]!) | 0;
+    lines[(id >> 1) * FLOW_WORDS + Flow.EXPIRES] = (now + timeouts[timer]!) | 0;
     return true;
   }
 
   function renew(row: number, now: number): void {
-    const { expires, state } = flows;
-    const phase = state[row]!;
-    if (expires[row] !== ((now + timeouts[phase]!) | 0)) flows.refresh(row, phase, now);
+    const { lines } = flows;
+    const at = row * FLOW_WORDS;
+    const phase = lines[at + Flow.STATE]!;
+    if (lines[at + Flow.EXPIRES] !== ((now + timeouts[phase]!) | 0)) flows.refresh(row, phase, now);
   }
 
   return { advance, renew };

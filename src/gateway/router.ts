@@ -10,7 +10,7 @@ import { Drop } from '../telemetry/drop.ts';
 import { deltaHalf, updateField } from '../wire/checksum.ts';
 import { EtherType, writeMac } from '../wire/ethernet.ts';
 import { Icmp, Unreachable } from '../wire/icmp.ts';
-import { decrementTtl, Ipv4, Protocol } from '../wire/ipv4.ts';
+import { decrementTtl, Ipv4, isHeaderSumRight, Protocol } from '../wire/ipv4.ts';
 import { mayLeave } from './may-leave.ts';
 import { readdress } from './readdress.ts';
 import { Router6 } from './router6.ts';
@@ -94,8 +94,8 @@ export class Router {
       return false;
     }
     const ip = packets.l3[slot]!;
-    if (ip === 0) {
-      packets.drop(slot, Drop.BAD_IP_HEADER);
+    if (ip === 0 || !isHeaderSumRight(view, ip)) {
+      packets.drop(slot, Drop.BAD_IP_HEADER); // RFC 1812 §5.2.2: whose it is cannot be told, and nobody is
       return false;
     }
     const l4 = packets.l4[slot]!;

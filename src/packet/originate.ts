@@ -126,11 +126,14 @@ export class Originator {
     this.send(made, packets.source[slot]!);
   }
 
-  /** A reset that refuses the TCP segment in `slot` (RFC 9293 §3.10.7.1; S16). The caller drops the slot. */
-  tcpReset(slot: number): void {
+  /**
+   * A reset that refuses the TCP segment in `slot` (RFC 9293 §3.10.7.1; S16). The caller drops the slot.
+   * @param beyond bytes of it that are in later fragments
+   */
+  tcpReset(slot: number, beyond = 0): void {
     const { packets } = this;
     if (packets.etherType[slot] === EtherType.IPV6) {
-      this.six.tcpReset(slot);
+      this.six.tcpReset(slot, beyond);
       return;
     }
     const { view } = packets;
@@ -145,7 +148,7 @@ export class Originator {
     const destination = view.getInt32(ip + Ipv4.SOURCE);
     writeIpv4(view, at, IPV4_BYTES + TCP_BYTES, Protocol.TCP, source, destination);
     const out = at + IPV4_BYTES;
-    writeTcpRefusal(view, out, tcp, view.getUint16(ip + Ipv4.TOTAL_LENGTH) - (tcp - ip));
+    writeTcpRefusal(view, out, tcp, view.getUint16(ip + Ipv4.TOTAL_LENGTH) - (tcp - ip) + beyond);
     const sum = pseudoSum4(source, destination, Protocol.TCP, TCP_BYTES) + sumBytes(view, out, TCP_BYTES);
     view.setUint16(out + Tcp.CHECKSUM, ~fold(sum) & 0xffff);
     this.send(made, packets.source[slot]!);

@@ -174,7 +174,7 @@ export class Originator6 {
   }
 
   /** A reset that refuses the TCP segment in `slot` (S16). The caller drops the slot. */
-  tcpReset(slot: number): void {
+  tcpReset(slot: number, beyond: number): void {
     const { packets } = this;
     const { view } = packets;
     const ip = packets.l3[slot]!;
@@ -188,7 +188,7 @@ export class Originator6 {
     copyAddress(view, ip + Ipv6.SOURCE, at + Ipv6.DESTINATION);
     const out = at + IPV6_BYTES;
     const end = ip + IPV6_BYTES + view.getUint16(ip + Ipv6.PAYLOAD_LENGTH);
-    writeTcpRefusal(view, out, tcp, end - tcp);
+    writeTcpRefusal(view, out, tcp, end - tcp + beyond);
     const sum = pseudoSum6(view, at, Protocol.TCP, TCP_BYTES) + sumBytes(view, out, TCP_BYTES);
     view.setUint16(out + Tcp.CHECKSUM, ~fold(sum) & 0xffff);
     this.frames.send(made, packets.source[slot]!);

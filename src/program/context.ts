@@ -2,7 +2,12 @@
 export interface Output {
   write(text: string): void;
   readonly isTTY: boolean;
+  /** Characters of a line; Infinity where it is no terminal: a file or a filter wants all of it. */
+  readonly columns: number;
 }
+
+/** Of a terminal that does not say. */
+const USUAL_COLUMNS = 80;
 
 export interface Context {
   /** Data. */
@@ -26,6 +31,7 @@ export function processContext(): Context {
   const wrap = (stream: NodeJS.WriteStream): Output => ({
     write: (text) => void stream.write(text),
     isTTY: stream.isTTY === true,
+    columns: stream.isTTY ? stream.columns || USUAL_COLUMNS : Number.POSITIVE_INFINITY,
   });
   return {
     stdout: wrap(process.stdout),

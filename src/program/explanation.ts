@@ -1,8 +1,9 @@
 /** An explanation as people read it: what, why, and who else was asked. */
 import type { Candidate, Explanation } from '../control/protocol.ts';
 import type { Origin } from '../control/types.ts';
+import type { Since } from '../dataplane/messages.ts';
 import { age, si } from './figures.ts';
-import { type Column, renderTable, SCREEN_COLUMNS, truncate } from './table.ts';
+import { type Column, renderTable, truncate } from './table.ts';
 
 const place = ({ file, line }: Origin): string => `${file}:${line}`;
 
@@ -21,16 +22,28 @@ const CANDIDATES: readonly Column<Candidate>[] = [
   { title: 'VERDICT', value: (row) => row.why },
 ];
 
-export function renderExplanation(explanation: Explanation, isWide: boolean): string {
+/** Of the endpoints a flow could choose among. */
+function changesOf(since: Since | null): string {
+  if (since === null) return 'more changed than is remembered; candidates are those of now';
+  const { came, left } = since;
+  const parts = [
+    came.length > 0 ? `came ${came.join(', ')}` : '',
+    left.length > 0 ? `left ${left.join(', ')}` : '',
+  ];
+  return parts.filter((part) => part !== '').join('; ') || 'the same endpoints';
+}
+
+/** @param columns characters of a line, not kept to where `isWide` */
+export function renderExplanation(explanation: Explanation, columns: number, isWide: boolean): string {
   const { flow, network, protocol, client, to, service, candidates } = explanation;
-  const width = isWide ? Number.POSITIVE_INFINITY : SCREEN_COLUMNS;
+  const width = isWide ? Number.POSITIVE_INFINITY : columns;
   const what = `${protocol} ${client} → ${to} in ${network}`;
   const lines = flow
     ? [`${what}: ${flow.state}, begun ${age(flow.age)} ago`]
     : ['no such flow; of the first packet of a new one would now become:', what];
   const facts: [string, string][] = [['verdict', explanation.reason]];
   if (service) {
-    const { name, port, frontend, metadataGeneration, generation, algorithm, set } = service;
+    const { name, port, frontend, metadataGeneration, generation, algorithm, set, since } = service;
     const chosen = candidates.find((candidate) => candidate.chosen);
     const own = metadataGeneration === null ? '' : `metadata.generation ${metadataGeneration}, `;
     const then = flow && flow.generation !== generation ? `; the flow found it as of ${flow.generation}` : '';
@@ -39,6 +52,7 @@ export function renderExplanation(explanation: Explanation, isWide: boolean): st
       ['generation', `${own}change ${generation}${then}`],
       ['choice', `${algorithm} among the ${set} set`],
     );
+    if (then !== '') facts.push(['since then', changesOf(since)]);
     if (chosen) facts.push(['slice', `${chosen.slice} (${place(chosen.origin)})`]);
   }
   if (flow) {
@@ -53,5 +67,5 @@ export function renderExplanation(explanation: Explanation, isWide: boolean): st
   for (const [name, text] of facts) lines.push(`  ${name.padEnd(11)} ${text}`);
   const text = `${lines.map((line) => truncate(line, width)).join('\n')}\n`;
   if (candidates.length === 0) return text;
-  return `${text}\n${renderTable(CANDIDATES, candidates, isWide ? 0 : SCREEN_COLUMNS)}`;
+  return `${text}\n${renderTable(CANDIDATES, candidates, columns, isWide)}`;
 }

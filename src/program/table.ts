@@ -9,24 +9,28 @@ export interface Column<T> {
   readonly wide?: boolean;
 }
 
-export const SCREEN_COLUMNS = 80;
 const GAP = 2;
 /** A shrunk column keeps its title, and at least this much of its text. */
 const MIN_WIDTH = 5;
 
-/** Lines with the titles first, each ended by a newline; `width` 0 = as wide as need be. */
+/**
+ * Lines with the titles first, each ended by a newline.
+ * @param width of a line in characters; Infinity = as wide as need be
+ * @param isWide with the columns of `-o wide`, however wide those are
+ */
 export function renderTable<T>(
   columns: readonly Column<T>[],
   rows: readonly T[],
-  width = SCREEN_COLUMNS,
+  width: number,
+  isWide = false,
 ): string {
-  const shown = columns.filter((column) => width === 0 || !column.wide);
+  const shown = columns.filter((column) => isWide || !column.wide);
   const cells = [
     shown.map((column) => column.title),
     ...rows.map((row) => shown.map((c) => clean(c.value(row)))),
   ];
   const widths = shown.map((_, at) => cells.reduce((most, line) => Math.max(most, length(line[at]!)), 0));
-  if (width > 0) shrink(widths, shown, width);
+  if (!isWide) shrink(widths, shown, width);
   let text = '';
   for (const line of cells) {
     text += `${line

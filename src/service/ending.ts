@@ -1,7 +1,8 @@
 import type { Flows } from '../conntrack/flows.ts';
+import { TUPLE_STEP, windowAt } from '../conntrack/row.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
-import { isTuple4, LINE_WORDS, Word } from '../conntrack/tuple.ts';
-import { WINDOW_WORDS, Window } from '../conntrack/windows.ts';
+import { isTuple4, Word } from '../conntrack/tuple.ts';
+import { Window } from '../conntrack/windows.ts';
 import type { Networks } from '../fabric/networks.ts';
 import { Burst } from '../packet/burst.ts';
 import type { Originator } from '../packet/originate.ts';
@@ -57,7 +58,7 @@ export class Ending {
 
   /** Its endpoint is back. */
   cancel(row: number): void {
-    if (this.flows.state[row] !== TcpState.CLOSE) this.flows.ends[row] = 0;
+    if (this.flows.stateOf(row) !== TcpState.CLOSE) this.flows.ends[row] = 0;
   }
 
   get isBehind(): boolean {
@@ -82,9 +83,13 @@ export class Ending {
     const last = Math.min(flows.extent, row + ROWS_PER_STEP);
     for (; row < last && endings < ENDINGS_PER_STEP; row++) {
       const ends = flows.ends[row]!;
-      if (ends === 0 || !flows.isLive(row, now) || flows.state[row] === TcpState.CLOSE) continue;
+      if (ends === 0 || !flows.isLive(row, now) || flows.stateOf(row) === TcpState.CLOSE) continue;
       if (((ends - now) | 0) > 0) {
         this.expect(ends);
+        continue;
+      }
+      if (flows.stateOf(row) === TcpState.TIME_WAIT) {
+        flows.ends[row] = 0; // both ends are through with it
         continue;
       }
       this.end(row, now);
@@ -94,13 +99,13 @@ export class Ending {
   }
 
   /** Is it a segment of an ended flow? Then it is answered and dropped. A client's new connection is none. */
-  refuse(slot: number, row: number, direction: number, now: number): boolean {
+  refuse(slot: number, row: number, direction: number, beyond: number, now: number): boolean {
     const { flows, packets } = this;
-    if (flows.ends[row] === 0 || flows.state[row] !== TcpState.CLOSE) return false;
+    if (flows.ends[row] === 0 || flows.stateOf(row) !== TcpState.CLOSE) return false;
     const flags = packets.view.getUint8(packets.l4[slot]! + Tcp.FLAGS);
     if (direction === 0 && (flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.SYN) return false;
     flows.refresh(row, TcpState.CLOSE, now);
-    this.originator.tcpReset(slot);
+    this.originator.tcpReset(slot, beyond);
     packets.drop(slot, Drop.FLOW_ENDED);
     return true;
   }
@@ -120,8 +125,8 @@ export class Ending {
   private reset(id: number): void {
     const { packets, flows, networks, originator } = this;
     const { view } = packets;
-    const { lines, windows } = flows;
-    const line = id * LINE_WORDS;
+    const { lines } = flows;
+    const line = id * TUPLE_STEP;
     const network = lines[line + Word.SCOPE]! >>> 8;
     const is4 = isTuple4(lines, line);
     const head = is4 ? IPV4_BYTES : IPV6_BYTES;
@@ -139,8 +144,8 @@ export class Ending {
     else writeAddresses(view, ip, lines, line);
     const ports = lines[line + Word.PORTS]!;
     view.setInt32(tcp + Tcp.SOURCE_PORT, (ports << 16) | (ports >>> 16));
-    view.setInt32(tcp + Tcp.SEQUENCE, windows[(id ^ 1) * WINDOW_WORDS + Window.END]!);
-    view.setInt32(tcp + Tcp.ACKNOWLEDGMENT, windows[id * WINDOW_WORDS + Window.END]!);
+    view.setInt32(tcp + Tcp.SEQUENCE, lines[windowAt(id ^ 1) + Window.END]!);
+    view.setInt32(tcp + Tcp.ACKNOWLEDGMENT, lines[windowAt(id) + Window.END]!);
     view.setInt32(tcp + Tcp.DATA_OFFSET, RESET);
     view.setInt32(tcp + Tcp.CHECKSUM, 0);
     const pseudo = is4

@@ -3,6 +3,7 @@ import type { Flows } from '../conntrack/flows.ts';
 import { readAddresses, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { FragmentLimits } from '../dataplane/config.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
+import { LOCATIONS } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
@@ -33,17 +34,20 @@ const enum Fit {
  * they go on in order, all translated as the first one tells. So none is larger than it came, and each keeps its
  * identification.
  *
- *   row   key: as a tuple, with the identification in the place of the ports · born (ms) · head: slots in order of offset,
- *         linked by `link` · count · have: bytes of payload · total: of the whole, −1 = not known yet · dead: dropped, and so
- *         is what still comes of it
+ *   row   key: as a tuple, with the identification in the place of the ports · owner: location its first fragment to come
+ *         came from · born (ms) · head: slots in order of offset, linked by `link` · count · have: bytes of payload
+ *         total: of the whole, −1 = not known yet · dead: dropped, and so is what still comes of it
  *   slot  from, to: which bytes of the datagram
  *
- * Limits: 64 datagrams, 192 fragments, `maxBytes`, 64 fragments per datagram, `timeout`. Over a limit the oldest datagram goes.
+ * Limits: 64 datagrams, 192 fragments, `maxBytes`, 64 fragments per datagram, `timeout`. Over a limit of all together the
+ * oldest datagram goes of the location that has most, so nobody can push out what others have begun (as B10).
  */
 export class Fragments {
   /** Of the datagram that `hold` completed: transport header, and bytes that are not in the first fragment. */
   l4 = 0;
   beyond = 0;
+  /** Datagrams that made room for others. */
+  evicted = 0;
 
   private readonly key = new Int32Array(TUPLE_WORDS);
   private readonly chain = new Chain();
@@ -55,6 +59,7 @@ export class Fragments {
   private readonly used = new Uint8Array(DATAGRAMS);
   private readonly dead = new Uint8Array(DATAGRAMS);
   private readonly keys = new Int32Array(DATAGRAMS * TUPLE_WORDS);
+  private readonly owner = new Int32Array(DATAGRAMS);
   private readonly born = new Int32Array(DATAGRAMS);
   private readonly head = new Int32Array(DATAGRAMS);
   private readonly count = new Int32Array(DATAGRAMS);
@@ -62,6 +67,8 @@ export class Fragments {
   private readonly total = new Int32Array(DATAGRAMS);
   private readonly from = new Int32Array(SLOTS);
   private readonly to = new Int32Array(SLOTS);
+  /** What each location has of what is short; 0 but for a moment. */
+  private readonly owned = new Int32Array(LOCATIONS);
   private maxBytes = USUAL_LIMITS.maxBytes;
   private timeout = USUAL_LIMITS.timeout;
   private held = 0;
@@ -103,11 +110,11 @@ export class Fragments {
       packets.drop(slot, Drop.FRAGMENT_INVALID);
       return -1;
     }
-    while (this.held >= MOST_HELD || (this.held > 0 && this.bytes + length > this.maxBytes)) {
-      this.drop(this.oldest(true), Drop.FRAGMENT_LIMIT);
-    }
+    const source = packets.source[slot]!;
+    while (this.held >= MOST_HELD) this.makeRoom(this.count, source, 1);
+    while (this.held > 0 && this.bytes + length > this.maxBytes) this.makeRoom(this.have, source, length);
     let row = this.find(now);
-    if (row < 0) row = this.begin(key, now);
+    if (row < 0) row = this.begin(key, source, now);
     const fit = this.dead[row] === 1 ? Fit.OVERLAP : this.insert(row, slot);
     if (fit === Fit.DUPLICATE) {
       packets.consume(slot);
@@ -201,13 +208,11 @@ export class Fragments {
     return -1;
   }
 
-  private begin(key: Int32Array, now: number): number {
-    let row = this.used.indexOf(0);
-    if (row < 0) {
-      row = this.oldest(false);
-      this.drop(row, Drop.FRAGMENT_LIMIT);
-    }
+  private begin(key: Int32Array, source: number, now: number): number {
+    if (this.used.indexOf(0) < 0) this.makeRoom(this.used, source, 1);
+    const row = this.used.indexOf(0);
     this.used[row] = 1;
+    this.owner[row] = source;
     this.dead[row] = 0;
     for (let i = 0; i < TUPLE_WORDS; i++) this.keys[row * TUPLE_WORDS + i] = key[i]!;
     this.born[row] = now;
@@ -267,6 +272,8 @@ export class Fragments {
       slot = next;
     }
     this.head[row] = -1;
+    this.count[row] = 0;
+    this.have[row] = 0;
     this.dead[row] = 1;
   }
 
@@ -281,14 +288,27 @@ export class Fragments {
     this.bytes -= this.packets.length[slot]!;
   }
 
-  /** The datagram that began first; of those that hold fragments, if asked. */
-  private oldest(isHolding: boolean): number {
-    let oldest = -1;
+  /**
+   * Ends a datagram, the oldest of whoever has most.
+   * @param shares of each row in what is short
+   * @param more what `source` is about to add, if it has any: then it is the one rather than its equals
+   */
+  private makeRoom(shares: Int32Array | Uint8Array, source: number, more: number): void {
+    const { used, owner, owned, born } = this;
+    for (let row = 0; row < DATAGRAMS; row++) if (used[row] === 1) owned[owner[row]!]! += shares[row]!;
+    if (owned[source] !== 0) owned[source]! += more;
+    let victim = -1;
+    let most = 0;
     for (let row = 0; row < DATAGRAMS; row++) {
-      if (this.used[row] === 0 || (isHolding && this.head[row]! < 0)) continue;
-      if (oldest < 0 || ((this.born[row]! - this.born[oldest]!) | 0) < 0) oldest = row;
+      if (used[row] === 0 || shares[row] === 0) continue;
+      const has = owned[owner[row]!]!;
+      if (has < most || (has === most && ((born[row]! - born[victim]!) | 0) >= 0)) continue;
+      victim = row;
+      most = has;
     }
-    return oldest;
+    for (let row = 0; row < DATAGRAMS; row++) owned[owner[row]!] = 0;
+    this.evicted++;
+    this.drop(victim, Drop.FRAGMENT_LIMIT);
   }
 
   private isOver(row: number, now: number): boolean {

@@ -13,6 +13,7 @@ import { Tcp, TcpFlag } from '../wire/tcp.ts';
 import type { Affinities } from './affinity.ts';
 import { affineEndpoint } from './choice/affine.ts';
 import type { Chooser } from './choice/chooser.ts';
+import type { Reach } from './reach.ts';
 import { BACKEND_WORDS, ServiceFlag } from './record.ts';
 import { lacksChecksum } from './rewrite.ts';
 import { EndpointSet, type Services } from './services.ts';
@@ -40,6 +41,8 @@ export class Opener {
   /** Of the last choice: `How` bits, and whether the client's affinity made it. */
   how = 0;
   private hasAffinity = false;
+  /** Bytes of the packet at hand that are in later fragments. */
+  private beyond = 0;
 
   constructor(
     private readonly packets: Packets,
@@ -49,13 +52,19 @@ export class Opener {
     private readonly affinities: Affinities,
     private readonly judge: Judge,
     private readonly chooser: Chooser,
+    private readonly reach: Reach,
     private readonly nat: SourceNat,
     private readonly originator: Originator,
   ) {}
 
-  /** A packet with ports that belongs to no flow. @returns the new flow's row, or PASS, or DROPPED. */
-  open(slot: number, tuple: Int32Array, now: number): number {
+  /**
+   * A packet with ports that belongs to no flow.
+   * @param beyond bytes of it that are in later fragments
+   * @returns the new flow's row, or PASS, or DROPPED
+   */
+  open(slot: number, tuple: Int32Array, beyond: number, now: number): number {
     const { packets, judge } = this;
+    this.beyond = beyond;
     const flags = packets.flags[slot]!;
     if ((flags & Flag.TUNNEL) !== 0) return PASS; // N1: a service is the client's host's business
     if ((flags & Flag.TO_GATEWAY) === 0) return this.passDirect(slot, tuple, now);
@@ -74,7 +83,7 @@ export class Opener {
       return DROPPED;
     }
     if (!this.mayBegin(slot)) {
-      if (packets.protocol[slot] === Protocol.TCP) this.originator.tcpReset(slot); // N16
+      if (packets.protocol[slot] === Protocol.TCP) this.originator.tcpReset(slot, beyond); // N16
       packets.drop(slot, Drop.FLOW_INVALID);
       return DROPPED;
     }
@@ -103,7 +112,7 @@ export class Opener {
   /** S16: the client sees "refused" at once. @returns DROPPED. */
   reject(slot: number, reason: Drop, now: number): number {
     const { packets } = this;
-    if (packets.protocol[slot] === Protocol.TCP) this.originator.tcpReset(slot);
+    if (packets.protocol[slot] === Protocol.TCP) this.originator.tcpReset(slot, this.beyond);
     else this.originator.icmpError(slot, Icmp.UNREACHABLE, Unreachable.PORT, 0, now);
     packets.drop(slot, reason);
     return DROPPED;
@@ -143,7 +152,9 @@ export class Opener {
     const affine = affineEndpoint(services, affinities, service, set, tuple, now);
     this.hasAffinity = affine >= 0;
     const picked = affine >= 0 ? affine : chooser.pick(service, set, tuple);
-    const index = picked < 0 ? NOBODY : this.reachable(service, set, tuple[Word.SCOPE]! >>> 8, picked);
+    const network = tuple[Word.SCOPE]! >>> 8;
+    const found = picked < 0 ? -1 : this.reach.find(service, set, network, picked);
+    const index = found >= 0 ? found : picked < 0 ? NOBODY : UNREACHABLE;
     const algorithm = (services.flags[service]! >>> ServiceFlag.ALGORITHM_SHIFT) & 3;
     this.how =
       kind |
@@ -176,23 +187,8 @@ export class Opener {
     if (row < 0) return this.refuse(slot, Unreachable.PROHIBITED, Drop.FLOW_TABLE_FULL, now); // N22
     flows.service[row] = service;
     flows.generation[row] = service === NO_SERVICE ? 0 : services.generation[service]!;
-    flows.snat[row] = nat.isTranslated(tuple) ? 1 : 0;
-    this.tracker.begin(slot, row);
+    this.tracker.begin(slot, row, this.beyond);
     return row;
-  }
-
-  /** From the endpoint at `picked` on, the first one that can be reached. @returns its index, or UNREACHABLE. */
-  private reachable(service: number, set: EndpointSet, network: number, picked: number): number {
-    const { services, nat } = this;
-    const words = services.words(service);
-    const first = services.first(service, set);
-    const size = services.size(service, set);
-    for (let tries = 0, index = picked; tries < size; tries++) {
-      const at = first + index * BACKEND_WORDS;
-      if (words[at + 4]! >>> 16 !== 0 && nat.isReachable(network, words, at)) return index;
-      index = index + 1 === size ? 0 : index + 1;
-    }
-    return UNREACHABLE;
   }
 
   /** Is it a packet that flows of its protocol begin with? */

@@ -1,8 +1,8 @@
 import type { Flows } from '../conntrack/flows.ts';
+import { TUPLE_STEP } from '../conntrack/row.ts';
 import {
   hasPorts,
   isTuple4,
-  LINE_WORDS,
   ORIGINAL,
   REPLY,
   readAddresses,
@@ -83,9 +83,12 @@ export class Related {
    */
   find(slot: number, now: number): number {
     const { packets, flows, tuple, reply } = this;
+    const network = packets.network[slot]!;
     const isWhole = this.read(slot);
-    if (isWhole && this.isHopeless()) return this.drop(slot, Drop.BAD_ICMP);
-    if (isWhole && this.readQuotedTuple(packets.network[slot]!)) {
+    if (isWhole) this.readQuotedAddresses();
+    if (isWhole && this.isHopeless()) {
+      if (this.mayBeTracked(network)) return this.drop(slot, Drop.BAD_ICMP);
+    } else if (isWhole && this.readQuotedTuple(network)) {
       reverseTuple(tuple, reply);
       const id = flows.find(reply, flows.hash(reply), now);
       if (id >= 0) return this.isSumRight(slot) ? id : this.drop(slot, Drop.BAD_ICMP); // N49
@@ -99,10 +102,10 @@ export class Related {
     const { packets, flows } = this;
     const { lines } = flows;
     const { view } = packets;
-    const sent = (id ^ 1) * LINE_WORDS;
+    const sent = (id ^ 1) * TUPLE_STEP;
     this.delta = 0;
     this.restoreQuoted(lines, sent);
-    const isBoth = flows.snat[id >> 1] === 1;
+    const isBoth = flows.isSnat(id >> 1);
     let outer = 0;
     if (isBoth || (id & 1) === ORIGINAL) outer += this.setOuter(slot, lines, sent, true);
     if (isBoth || (id & 1) === REPLY) outer += this.setOuter(slot, lines, sent, false);
@@ -138,7 +141,7 @@ export class Related {
     return this.l4 < this.end;
   }
 
-  /** About an error, or about a later fragment, which nobody can tell the flow of (N48, N49). */
+  /** About an error, or about a later fragment, of which nobody can tell whose they are (N48, N49). */
   private isHopeless(): boolean {
     const { chain, ip } = this;
     const { view } = this.packets;
@@ -150,13 +153,17 @@ export class Related {
     return chain.protocol === Protocol.ICMPV6 && isIcmpv6Error(view.getUint8(this.l4));
   }
 
-  private readQuotedTuple(network: number): boolean {
-    const { tuple, ip, l4, isV4, chain } = this;
+  /** Are there flows between the quoted addresses? Nothing of an error is translated where there are none (pairs.ts). */
+  private mayBeTracked(network: number): boolean {
+    const { tuple, reply } = this;
+    const { pairs } = this.flows;
+    reverseTuple(tuple, reply);
+    return pairs.has(network, reply) || pairs.has(network, tuple);
+  }
+
+  private readQuotedAddresses(): void {
+    const { tuple, ip, isV4 } = this;
     const { view } = this.packets;
-    if (!hasPorts(chain.protocol)) return false;
-    if (l4 + QUOTED_BYTES > this.end) return false;
-    tuple[Word.SCOPE] = (network << 8) | chain.protocol;
-    tuple[Word.PORTS] = view.getInt32(l4);
     for (let i = 0; i < 3; i++) {
       const mapped = i === 2 ? 0xffff : 0;
       tuple[Word.SOURCE_HIGH + i] = isV4 ? mapped : view.getInt32(ip + Ipv6.SOURCE + i * 4);
@@ -164,6 +171,16 @@ export class Related {
     }
     tuple[Word.SOURCE] = view.getInt32(ip + (isV4 ? Ipv4.SOURCE : Ipv6.SOURCE + 12));
     tuple[Word.DESTINATION] = view.getInt32(ip + (isV4 ? Ipv4.DESTINATION : Ipv6.DESTINATION + 12));
+  }
+
+  /** The quoted packet's tuple, its addresses read. @returns false when it has none that can be a flow's. */
+  private readQuotedTuple(network: number): boolean {
+    const { tuple, l4, isV4, chain } = this;
+    const { view } = this.packets;
+    if (!hasPorts(chain.protocol)) return false;
+    if (l4 + QUOTED_BYTES > this.end) return false;
+    tuple[Word.SCOPE] = (network << 8) | chain.protocol;
+    tuple[Word.PORTS] = view.getInt32(l4);
     return isV4 === isTuple4(tuple, 0); // ::ffff:a.b.c.d is no address of a packet, and in a tuple another family's
   }
 

@@ -96,16 +96,6 @@ export class SourceNat {
     return this.isFree(now);
   }
 
-  /** Does the flow of `tuple` and `reply` change its source? */
-  isTranslated(tuple: Int32Array): boolean {
-    const { reply } = this;
-    if ((reply[Word.PORTS]! & 0xffff) !== tuple[Word.PORTS]! >>> 16) return true;
-    if (reply[Word.DESTINATION] !== tuple[Word.SOURCE]) return true;
-    for (let i = 0; i < 3; i++)
-      if (reply[Word.DESTINATION_HIGH + i] !== tuple[Word.SOURCE_HIGH + i]) return true;
-    return false;
-  }
-
   /** Looks for a port so that nobody has the tuple in `reply`. */
   private findPort(first: number, last: number, keepsOwn: boolean, now: number): boolean {
     if (keepsOwn && !this.isTaken(now)) return true;
@@ -126,7 +116,7 @@ export class SourceNat {
     const { flows, reply } = this;
     const other = flows.find(reply, flows.hash(reply), now);
     if (other < 0) return true;
-    const state = flows.state[other >> 1]!;
+    const state = flows.stateOf(other >> 1);
     if (state !== TcpState.TIME_WAIT && state !== TcpState.CLOSE) return false;
     flows.remove(other >> 1);
     return true;

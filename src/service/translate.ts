@@ -1,11 +1,11 @@
 import { BURST } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
+import { TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { INVALID, NEW_FLOW, OUT_OF_WINDOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
 import {
   End,
   hasPorts,
-  LINE_WORDS,
   ORIGINAL,
   REPLY,
   readTuple,
@@ -19,7 +19,7 @@ import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Icmp } from '../wire/icmp.ts';
-import { Ipv4 } from '../wire/ipv4.ts';
+import { Ipv4, isHeaderSumRight } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 import type { Ending } from './ending.ts';
 import type { Fragments } from './fragments.ts';
@@ -46,7 +46,7 @@ export class Translate implements Restorer {
   private applied = -1;
   /** What goes on, in order; a burst and all fragments that wait fit in. */
   private readonly kept = new Int32Array(BURST);
-  /** Packets of this burst that are to be routed though they were not addressed to the router. */
+  /** Packets to be routed that did not come with this burst, or not addressed to the router. */
   private turned = 0;
 
   constructor(
@@ -104,8 +104,8 @@ export class Translate implements Restorer {
     if (back < 0) return false;
     // What answers this packet is the reverse of what it was before: the flow's other tuple.
     const came = back ^ 1;
-    const line = came * LINE_WORDS;
-    const isBoth = flows.snat[back >> 1] === 1;
+    const line = came * TUPLE_STEP;
+    const isBoth = flows.isSnat(back >> 1);
     if (isBoth || (came & 1) === ORIGINAL)
       rewrite(packets, slot, End.DESTINATION, flows.lines, line, End.DESTINATION);
     if (isBoth || (came & 1) === REPLY) rewrite(packets, slot, End.SOURCE, flows.lines, line, End.SOURCE);
@@ -122,7 +122,7 @@ export class Translate implements Restorer {
     const row = id >> 1;
     const direction = id & 1;
     if (direction === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
-    if (this.ending.refuse(slot, row, direction, now)) return false;
+    if (this.ending.refuse(slot, row, direction, beyond, now)) return false;
     if (direction === ORIGINAL && lacksChecksum(packets, slot)) {
       packets.drop(slot, Drop.NO_CHECKSUM);
       return false;
@@ -136,19 +136,21 @@ export class Translate implements Restorer {
       flows.remove(row);
       return this.open(slot, beyond, now);
     }
-    if (direction === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now))
-      return false;
+    if (direction === REPLY && !toGateway && flows.isSnat(row) && !this.turn(slot, row, now)) return false;
     this.apply(slot, row, direction, beyond);
     return true;
   }
 
   /**
-   * The fragments of a whole datagram, linked behind the first: what becomes of it becomes of all (N36).
+   * The fragments of a whole datagram, linked behind the first: what becomes of it becomes of all (N36), as far as they are
+   * addressed alike. Those for the gateway may have come in earlier bursts.
    * @returns how many packets go on now.
    */
   private trackWhole(first: number, kept: number, now: number): number {
     const { packets, fragments } = this;
     const { link, l4, protocol } = packets;
+    for (let one = first; one >= 0; one = link[one]!) if (this.isToGateway(one)) this.turned++;
+    const isRouted = this.isToGateway(first);
     let slot = link[first]!;
     const isTracked = hasPorts(protocol[first]!);
     this.applied = -1;
@@ -161,22 +163,31 @@ export class Translate implements Restorer {
     while (slot >= 0) {
       const next = link[slot]!;
       if (!goesOn) packets.drop(slot, Drop.FRAGMENT_TO_SERVICE);
-      else if (this.follow(slot, now)) this.kept[kept++] = slot;
+      else if (this.follow(slot, isRouted, now)) this.kept[kept++] = slot;
       slot = next;
     }
     return kept;
   }
 
-  /** A later fragment of what was translated last. @returns true when it goes on. */
-  private follow(slot: number, now: number): boolean {
-    const { packets, flows, applied } = this;
-    if (applied < 0) return true;
+  /**
+   * A later fragment of what was judged last.
+   * @param isRouted was that for the gateway?
+   * @returns true when it goes on
+   */
+  private follow(slot: number, isRouted: boolean, now: number): boolean {
+    const { flows, applied } = this;
+    if (applied < 0) return isRouted || this.opener.passOther(slot, now);
     const row = applied >> 1;
-    const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
-    const isAnswer = (applied & 1) === REPLY && flows.snat[row] === 1;
+    const toGateway = this.isToGateway(slot);
+    if ((applied & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
+    const isAnswer = (applied & 1) === REPLY && flows.isSnat(row);
     if (isAnswer && !toGateway && !this.turn(slot, row, now)) return false;
     this.apply(slot, row, applied & 1, 0);
     return true;
+  }
+
+  private isToGateway(slot: number): boolean {
+    return (this.packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
   }
 
   /** An ICMP error (N45). @returns true when it goes on. */
@@ -188,7 +199,7 @@ export class Translate implements Restorer {
     const row = id >> 1;
     const toGateway = (packets.flags[slot]! & Flag.TO_GATEWAY) !== 0;
     if ((id & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
-    if ((id & 1) === REPLY && !toGateway && flows.snat[row] === 1 && !this.turn(slot, row, now)) return false;
+    if ((id & 1) === REPLY && !toGateway && flows.isSnat(row) && !this.turn(slot, row, now)) return false;
     related.translate(slot, id);
     packets.flags[slot]! |= Flag.TRANSLATED;
     return true;
@@ -196,7 +207,7 @@ export class Translate implements Restorer {
 
   private open(slot: number, beyond: number, now: number): boolean {
     this.lastId = -1; // adding a flow may evict another
-    const row = this.opener.open(slot, this.tuple, now);
+    const row = this.opener.open(slot, this.tuple, beyond, now);
     if (row < 0) return row === PASS;
     this.apply(slot, row, ORIGINAL, beyond);
     return true;
@@ -214,13 +225,13 @@ export class Translate implements Restorer {
   private apply(slot: number, row: number, direction: number, beyond: number): void {
     const { packets, flows } = this;
     this.applied = row * 2 + direction;
-    const traffic = row * 4 + direction * 2;
+    const traffic = trafficAt(row * 2 + direction);
     flows.traffic[traffic]!++;
     flows.traffic[traffic + 1]! += packets.length[slot]!;
     packets.flags[slot]! |= Flag.TRANSLATED;
     // The far end as the other tuple knows it: its source is what this direction must be sent to, and vice versa.
-    const other = (row * 2 + (direction ^ 1)) * LINE_WORDS;
-    const isBoth = flows.snat[row] === 1;
+    const other = (row * 2 + (direction ^ 1)) * TUPLE_STEP;
+    const isBoth = flows.isSnat(row);
     if (isBoth || direction === ORIGINAL)
       rewrite(packets, slot, End.DESTINATION, flows.lines, other, End.SOURCE, beyond);
     if (isBoth || direction === REPLY)
@@ -234,6 +245,10 @@ export class Translate implements Restorer {
   private turn(slot: number, row: number, now: number): boolean {
     const { packets } = this;
     if (!this.isMasked(row)) return true;
+    if (packets.etherType[slot] === EtherType.IPV4 && !isHeaderSumRight(packets.view, packets.l3[slot]!)) {
+      packets.drop(slot, Drop.BAD_IP_HEADER);
+      return false;
+    }
     if (ttlOf(packets, slot) <= 1) {
       this.originator.icmpError(slot, Icmp.TIME_EXCEEDED, 0, 0, now);
       packets.drop(slot, Drop.TTL_EXPIRED);
@@ -247,8 +262,8 @@ export class Translate implements Restorer {
   /** Does the client of a flow appear under another address, not only another port? */
   private isMasked(row: number): boolean {
     const { lines } = this.flows;
-    const original = row * 2 * LINE_WORDS;
-    const reply = original + LINE_WORDS;
+    const original = row * 2 * TUPLE_STEP;
+    const reply = original + TUPLE_STEP;
     if (lines[original + Word.SOURCE] !== lines[reply + Word.DESTINATION]) return true;
     for (let i = 0; i < 3; i++)
       if (lines[original + Word.SOURCE_HIGH + i] !== lines[reply + Word.DESTINATION_HIGH + i]) return true;

@@ -50,6 +50,16 @@ export class Counters {
     this.globals = new Float64Array(buffer, this.values.byteLength + this.drops.byteLength, 64);
   }
 
+  at(location: number, counter: Counter): number {
+    return this.values[location * COUNTER_FIELDS + counter]!;
+  }
+
+  /** At a location, for whatever reason. */
+  dropped(location: number): number {
+    const row = this.drops.subarray(location * Drop.COUNT, (location + 1) * Drop.COUNT);
+    return row.reduce((sum, count) => sum + count, 0);
+  }
+
   /** Forgets a location that is being reused. */
   clear(location: number): void {
     this.values.fill(0, location * COUNTER_FIELDS, (location + 1) * COUNTER_FIELDS);
@@ -68,5 +78,7 @@ export const enum Global {
   ICMP_SUPPRESSED,
   /** Frames that took the fast path. */
   FAST_FRAMES,
+  /** Datagrams in fragments that made room for others. */
+  DATAGRAMS_EVICTED,
   COUNT,
 }

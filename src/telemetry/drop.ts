@@ -108,7 +108,10 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('ECN', 'congestion mark on a flow that cannot carry it (RFC 6040)'),
   reason('BAD_OFFLOAD', 'oversized datagram whose inner headers do not describe a super-frame'),
   reason('GATEWAY_UNHANDLED', 'addressed to the gateway, which does not speak this protocol'),
-  reason('BAD_IP_HEADER', 'malformed IP packet that had to be routed or translated'),
+  reason(
+    'BAD_IP_HEADER',
+    'IP packet that had to be routed or translated: malformed, or to be routed with a wrong header checksum',
+  ),
   reason('TTL_EXPIRED', 'TTL reached zero at the gateway'),
   reason('NO_ROUTE', 'the gateway has no route to the destination'),
   reason('NEIGHBOR_PENDING_FULL', 'oldest of too many packets waiting for one address to be resolved'),
@@ -132,7 +135,10 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('UNALLOCATED_VIP', 'address of a ServiceCIDR that belongs to no service'),
   reason('OUT_OF_WINDOW', 'TCP segment whose numbers its receiver could not accept'),
   reason('FLOW_ENDED', 'of a connection that was reset when its endpoint left (onEndpointRemoved)'),
-  reason('BAD_ICMP', 'ICMP error with a wrong checksum, about another error, or about a later fragment'),
+  reason(
+    'BAD_ICMP',
+    'ICMP error between the ends of a flow: with a wrong checksum, about an error, or about a later fragment',
+  ),
   reason('UNRELATED_ERROR', 'ICMP error to a service address, about no flow there is'),
   reason('NO_CHECKSUM', 'IPv6 datagram without checksum to a service'),
   reason('FRAGMENT_INVALID', 'IP fragment that overlaps others, ends beyond a datagram, or lacks its header'),

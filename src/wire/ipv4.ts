@@ -69,6 +69,11 @@ function addToTtl(view: DataView, ip: number, change: number): void {
   view.setUint16(ip + Ipv4.CHECKSUM, updateField(field, deltaHalf(word, word + change)));
 }
 
+/** Is the checksum that of the header (RFC 1071 §1)? The header must be whole. */
+export function isHeaderSumRight(view: DataView, ip: number): boolean {
+  return fold(sumBytes(view, ip, (view.getUint8(ip) & 15) << 2)) === 0xffff;
+}
+
 /** Sets TOS bits, checksum updated incrementally. */
 export function setTos(view: DataView, ip: number, tos: number): void {
   const word = view.getUint16(ip);

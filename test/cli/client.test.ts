@@ -157,6 +157,17 @@ describe('apply', () => {
     const dry = await daemon.twill('apply', '-f', file('one.yaml', ''), '--dry-run');
     expect(dry.stdout).toContain('would be given clusterIP 10.96.7.3');
   });
+  it.each([[], ['--dry-run'], ['-o', 'json']])(
+    '%j of files without a resource is a failure',
+    async (...more) => {
+      daemon.answer = () => ({
+        body: { changes: [], warnings: ['one.yaml:2:7: kind: v1 Pod "x" is skipped'] },
+      });
+      const one = file('one.yaml', '');
+      const { code, stderr } = await daemon.twill('apply', '-f', one, ...more);
+      expect([code, stderr.split('\n').at(-2)]).toEqual([1, `twill: no resource in ${one}`]);
+    },
+  );
 
   it('--dry-run is told to the daemon and to the reader', async () => {
     daemon.answer = () => ({

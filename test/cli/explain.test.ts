@@ -61,6 +61,7 @@ const EXPLANATION: Explanation = {
     generation: 5,
     algorithm: 'roundRobin',
     set: 'cluster',
+    since: { came: ['10.77.0.15:8080'], left: ['10.77.0.16:8080', '10.77.0.17:8080'] },
   },
   backend: '10.77.0.12:8080',
   candidates: [
@@ -116,9 +117,23 @@ describe('explain prints', () => {
     expect(stdout).toContain('tcp 10.77.0.11:40000 → 10.96.0.10:80 in blue: established, begun 2m ago');
     expect(stdout).toContain('default/shop, port http, by its clusterIP (shop.yaml:1)');
     expect(stdout).toContain('metadata.generation 7, change 5; the flow found it as of 3');
+    expect(stdout).toContain('since then  came 10.77.0.15:8080; left 10.77.0.16:8080, 10.77.0.17:8080');
     expect(stdout).toContain('default/shop-1 (shop.yaml:20)');
     expect(stdout).toMatch(/10\.77\.0\.13:8080 .*could be chosen/);
     expect(stdout).toMatch(/10\.77\.0\.14:8080 .*not ready .*no: not ready/);
+  });
+
+  it.each([
+    [{ came: [], left: [] }, 'the same endpoints'],
+    [{ came: [], left: ['10.77.0.16:8080'] }, 'left 10.77.0.16:8080'],
+    [null, 'more changed than is remembered; candidates are those of now'],
+  ])('what has changed since an older flow began: %j', async (since, text) => {
+    const service = { ...EXPLANATION.service!, since };
+    daemon.answer = () => ({ body: { ...EXPLANATION, service } });
+    const { stdout } = await daemon.twill('explain', 'tcp', FLOW.client, FLOW.vip);
+    expect(stdout).toContain(`\n  since then  ${text}\n`);
+    daemon.answer = () => ({ body: { ...EXPLANATION, service: { ...service, generation: 3 } } });
+    expect((await daemon.twill('explain', 'tcp', FLOW.client, FLOW.vip)).stdout).not.toContain('since then');
   });
 
   it('says plainly when there is no such flow', async () => {
@@ -164,7 +179,8 @@ describe('apply --dry-run', () => {
     ...Array.from({ length: 30 }, (_, i) => fate(`10.77.0.11:${i + 1}`, 'kept')),
     fate('10.77.0.11:77', 'reset'),
   ];
-  const body = { changes: [], warnings: [], flows, fates: { kept: 30, drained: 0, reset: 1, removed: 0 } };
+  const changes = [{ kind: 'Service', namespace: 'default', name: 'shop', action: 'configured' }];
+  const body = { changes, warnings: [], flows, fates: { kept: 30, drained: 0, reset: 1, removed: 0 } };
   const dryRun = async (...more: string[]) => {
     daemon.answer = () => ({ body });
     return (await daemon.twill('apply', '--dry-run', '-f', 'package.json', ...more)).stdout;
@@ -172,15 +188,18 @@ describe('apply --dry-run', () => {
 
   it('counts the flows a change concerns and names some, the most concerned first', async () => {
     const lines = (await dryRun()).trimEnd().split('\n');
-    expect(lines[0]).toBe('living flows: 1 reset, 30 kept (dry run)');
-    expect(lines[2]).toMatch(/^reset +10\.77\.0\.11:77 /);
-    expect(lines).toHaveLength(2 + 20 + 1);
+    expect(lines.slice(0, 2)).toEqual([
+      'service/shop configured (dry run)',
+      'living flows: 1 reset, 30 kept (dry run)',
+    ]);
+    expect(lines[3]).toMatch(/^reset +10\.77\.0\.11:77 /);
+    expect(lines).toHaveLength(3 + 20 + 1);
     expect(lines.at(-1)).toBe('… and 11 more: -o wide, or -o json');
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
   });
 
   it('names them all, and why, where that is asked for', async () => {
-    expect((await dryRun('-o', 'wide')).trimEnd().split('\n')).toHaveLength(2 + 31);
+    expect((await dryRun('-o', 'wide')).trimEnd().split('\n')).toHaveLength(3 + 31);
     expect(JSON.parse(await dryRun('-o', 'json'))).toEqual(body);
   });
 
@@ -189,6 +208,6 @@ describe('apply --dry-run', () => {
       body: { ...body, flows: [], fates: { kept: 0, drained: 0, reset: 0, removed: 0 } },
     });
     const { stdout } = await daemon.twill('apply', '--dry-run', '-f', 'package.json');
-    expect(stdout).toBe('living flows: none concerned (dry run)\n');
+    expect(stdout).toBe('service/shop configured (dry run)\nliving flows: none concerned (dry run)\n');
   });
 });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { GET_KINDS, type GetKind } from '../../src/control/protocol.ts';
 import { renderTable } from '../../src/program/table.ts';
-import { FakeDaemon } from './harness.ts';
+import { FakeDaemon, twill } from './harness.ts';
 
 const daemon = new FakeDaemon();
 beforeAll(() => daemon.listen());
@@ -122,7 +122,7 @@ const ITEMS: Readonly<Record<GetKind, object>> = {
 };
 
 describe.each(GET_KINDS)('get %s', (kind) => {
-  it('fits 80 columns with the longest values; wide leaves nothing out', async () => {
+  it('fits a terminal with the longest values; wide or without a terminal nothing is left out', async () => {
     daemon.answer = () => ({ body: { items: [ITEMS[kind]] } });
     const { code, stdout, stderr } = await daemon.twill('get', kind);
     expect([code, stderr]).toEqual([0, '']);
@@ -132,6 +132,10 @@ describe.each(GET_KINDS)('get %s', (kind) => {
     expect(lines).toHaveLength(3);
     const wide = await daemon.twill('get', kind, '-o', 'wide');
     expect(wide.stdout).not.toContain('…');
+    const piped = await twill(['get', kind, '--socket', daemon.socket], {}, Number.POSITIVE_INFINITY);
+    expect([piped.code, piped.stdout.includes('…')]).toEqual([0, false]);
+    const [titles = ''] = piped.stdout.split('\n');
+    expect(titles.split(/ +/)).toEqual(lines[0]!.split(/ +/));
   });
 
   it('survives a resource that says almost nothing', async () => {
@@ -281,7 +285,7 @@ describe('a table', () => {
       { name: 'one', count: 7 },
       { name: 'twenty', count: 123_456 },
     ];
-    expect(renderTable(columns, rows)).toBe('NAME     COUNT\none          7\ntwenty  123456\n');
+    expect(renderTable(columns, rows, 80)).toBe('NAME     COUNT\none          7\ntwenty  123456\n');
   });
 
   it('shortens the widest text, never a figure', () => {
@@ -290,6 +294,6 @@ describe('a table', () => {
   });
 
   it('lets no value move the cursor', () => {
-    expect(renderTable(columns, [{ name: 'a\x1b[2Jb\n', count: 1 }])).toContain('a?[2Jb?');
+    expect(renderTable(columns, [{ name: 'a\x1b[2Jb\n', count: 1 }], 80)).toContain('a?[2Jb?');
   });
 });

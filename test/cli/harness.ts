@@ -12,7 +12,12 @@ export interface Result {
   readonly stderr: string;
 }
 
-export async function twill(args: readonly string[], env: Record<string, string> = {}): Promise<Result> {
+/** @param columns those of the terminal; Infinity = no terminal */
+export async function twill(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  columns = 80,
+): Promise<Result> {
   let stdout = '';
   let stderr = '';
   const context: Context = {
@@ -21,12 +26,14 @@ export async function twill(args: readonly string[], env: Record<string, string>
         stdout += text;
       },
       isTTY: false,
+      columns,
     },
     stderr: {
       write: (text) => {
         stderr += text;
       },
       isTTY: false,
+      columns,
     },
     env,
   };

@@ -291,14 +291,19 @@ describe('the host’s own ports', () => {
     network('green', { vxlan: { vni: 43 }, subnets: [{ cidr }], ...more });
 
   it('one per network, and the second is told where the first is', () => {
-    const documents = [
-      host(),
-      blue(),
-      own('node'),
-      own('other', { addresses: ['10.77.0.3'], interface: 'x' }),
-    ];
-    expect(errors(...documents.slice(1))).toEqual([
-      `spec.network: port node (${at(1, columnOf(2, documents))}) is network blue's port of the host already, and one is all; give this one a netns`,
+    for (const named of [{ interface: 'x' }, {}]) {
+      const second = own('other', { addresses: ['10.77.0.3'], ...named });
+      const documents = [host(), blue(), own('node'), second];
+      expect(errors(...documents.slice(1))).toEqual([
+        `spec.network: port node (${at(1, columnOf(2, documents))}) is network blue's port of the host already, and one is all; give this one a netns`,
+      ]);
+    }
+  });
+
+  it('two of different networks with one name are told so', () => {
+    const other = own('other', { network: 'green', interface: 'tw-blue', addresses: ['10.78.0.2'] });
+    expect(errors(blue(), green('10.78.0.0/24'), own('node'), other)).toEqual([
+      expect.stringContaining("spec.interface: tw-blue in the daemon's own namespace is port node's"),
     ]);
   });
 
@@ -365,6 +370,11 @@ describe('services', () => {
         `spec.ports[0].port: 10.96.0.1:80/TCP belongs to Service default/b (${at(1, columnOf(2, documents))}), which is older; not programmed`,
       ],
     });
+    expect(check(service('b', spec), service('a', spec)).warnings).toEqual([
+      expect.stringMatching(
+        /belongs to Service default\/a .*, which comes first by name, as neither has an older/,
+      ),
+    ]);
     expect(
       check(service('a', spec), service('b', { ...spec, ports: [{ port: 80, protocol: 'UDP' }] })).warnings,
     ).toEqual([]);

@@ -240,6 +240,29 @@ describe('bad input is told with its place, and the rest goes live', () => {
     expect(told(twill, slice('shop-1', 'shop', ends))).toEqual([]);
   });
 
+  it('S2, S38: what has no network to be given an address from, and nothing that has all it needs', () => {
+    const ports = [{ port: 80 }];
+    expect(told(service('bare', { ports }))).toEqual([
+      'spec: has no IPv4 ClusterIP, and no IPv4 network is known to give it one from; write clusterIP, or serviceCIDRs of the Host',
+    ]);
+    expect(told(service('open', { type: 'NodePort', clusterIP: '10.96.0.2', ports }))).toEqual([]);
+    const other = { 'service.kubernetes.io/service-proxy-name': 'x' };
+    const silent = [
+      service('none', { type: 'NodePort', clusterIP: 'None', ports }),
+      service('name', { type: 'ExternalName', externalName: 'example.com', ports }),
+      service('theirs', { ports }, { labels: other }),
+      service('inside', {
+        type: 'LoadBalancer',
+        clusterIP: '10.96.0.4',
+        ports: [{ port: 81, protocol: 'UDP' }],
+      }),
+    ];
+    expect(told(...silent)).toEqual([]);
+    expect(lines(service('odd', { type: 'Nodeport', ports })).errors).toEqual([
+      expect.stringContaining('spec.type: "Nodeport" is not allowed; did you mean NodePort?'),
+    ]);
+  });
+
   it('S3: addresses that are none, or of a family the Service has not', () => {
     const odd = service('odd', {
       clusterIP: '224.0.0.1',

@@ -284,6 +284,16 @@ describe('JSON', () => {
     expect(read(text).problems).toEqual(readAsYaml(text).problems);
   });
 
+  it('two keys with one hash are two keys', () => {
+    const accepts = (text: string) => {
+      const cursor = new JsonCursor(Buffer.from(text), new Keys([]));
+      cursor.skip();
+      return !cursor.failed;
+    };
+    expect(accepts('{"Aa":1,"BB":2}')).toBe(true);
+    expect(accepts('{"Aa":1,"BB":2,"Aa":3}')).toBe(false);
+  });
+
   it('a value ends where JSON.parse says, or is not taken', () => {
     const cursor = (text: string) => new JsonCursor(Buffer.from(text), new Keys([]));
     const accepts = (text: string) => {

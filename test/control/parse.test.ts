@@ -60,6 +60,11 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'f:6:20: spec.bridge.ageing: 300 has no unit; write 300s or a duration from 1s to 1000000s such as 300s or 5m, or never',
   ],
   [
+    'duration that is none in any unit',
+    `${head('Host')}  underlay: {address: 192.0.2.1}\n  fragments: {timeout: 0}`,
+    'f:6:24: spec.fragments.timeout: 0 is not allowed; use a duration from 1s to 1000000s such as 300s or 5m',
+  ],
+  [
     'table bound (B10)',
     `${head('Network')}  vxlan: {vni: 1}\n  bridge: {maxEntries: 9}`,
     'f:6:24: spec.bridge.maxEntries: 9 is not allowed; use a whole number from 10 to 1000000',

@@ -43,6 +43,7 @@ const PORT: ServicePortRow = {
     { address: '10.77.0.16:8080', weight: 0, reachable: true },
     { address: '192.168.7.7:8080', weight: 1, reachable: false },
   ],
+  since: { came: [], left: [] },
 };
 const FLOW = { network: 'blue', protocol: 'tcp', client: '10.77.0.9:4000', vip: '10.96.0.10:80' };
 const row = (more: Partial<FlowRow>): FlowRow => ({ ...FLOW, ...more }) as FlowRow;
@@ -90,6 +91,25 @@ describe('an explanation', () => {
     const [first, second] = explanation.candidates;
     expect(second!.origin.line).toBe(first!.origin.line + 1);
     expect(first!.slice).toBe('default/shop-1');
+  });
+
+  it('of an older flow says who came later, and who was there then', async () => {
+    const since = { came: ['10.77.0.11:8080'], left: ['10.77.0.13:8080', '10.77.0.99:8080'] };
+    const flow = row({
+      backend: '10.77.0.12:8080',
+      why: 'roundRobin 1/4',
+      service: PORT.name,
+      generation: 2,
+    });
+    const ask = await setUp({ flows: [flow], service: { ...PORT, since } });
+    const { service, candidates } = await ask(ASKED);
+    expect(service!.since).toEqual(since);
+    expect(candidates.slice(0, 4).map(({ eligible, why }) => [eligible, why])).toEqual([
+      [false, 'no: came later'],
+      [true, 'chosen: roundRobin 1/4'],
+      [false, 'no: not ready; was there then'],
+      [false, 'no: terminating, others are ready'],
+    ]);
   });
 
   it('of policy Local names the nodes that would be needed', async () => {

@@ -3,7 +3,7 @@ import { type Logger, pino } from 'pino';
 import type { OwnRoute, TapOptions, UnderlayOptions } from '../../src/card/native.ts';
 import type { Source } from '../../src/control/types.ts';
 import type { Dataplane, DumpRows } from '../../src/daemon/dataplane-proxy.ts';
-import type { Kernel } from '../../src/daemon/executor.ts';
+import type { Kernel } from '../../src/daemon/devices.ts';
 import { HostSide } from '../../src/daemon/host-side.ts';
 import type { HostSystem } from '../../src/daemon/host-system.ts';
 import type { Op } from '../../src/dataplane/config.ts';

@@ -1,5 +1,8 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { formatProblem } from '../../src/control/problem.ts';
+import type { ResourceOf } from '../../src/control/types.ts';
+import { Health } from '../../src/daemon/health/health.ts';
 import { formatEndpoint, Listener } from '../../src/daemon/health/listener.ts';
 import { Metrics } from '../../src/daemon/health/metrics.ts';
 import { Progress } from '../../src/daemon/health/progress.ts';
@@ -7,6 +10,7 @@ import { answerHealth } from '../../src/daemon/health/proxy-health.ts';
 import { ServiceHealth } from '../../src/daemon/health/service-health.ts';
 import { COUNTER_FIELDS, Counter, Counters, FIRST_PORT, Global } from '../../src/telemetry/counters.ts';
 import { Drop } from '../../src/telemetry/drop.ts';
+import { resources } from '../control/fixture.ts';
 import { silent } from './fakes.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -79,15 +83,21 @@ describe('a health check node port', () => {
     await expect(get(port)).rejects.toThrow();
   });
 
-  it('is tried again when its port was taken', async () => {
+  it('S34: is a problem while its port is another program’s', async () => {
     const port = await freePort();
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(port, LOOPBACK, resolve));
     const health = serve();
     await health.update([check(port, 1)], [LOOPBACK]);
+    expect(health.problems).toEqual([
+      `health check port of Service shop/web is not served: ${LOOPBACK}:${port} is in use by another process`,
+    ]);
+    await health.update([], [LOOPBACK]);
+    expect(health.problems).toEqual([]);
+    await health.update([check(port, 1)], [LOOPBACK]);
     await new Promise((resolve) => taken.close(resolve));
     await health.update([check(port, 1)], [LOOPBACK]);
-    expect((await get(port)).status).toBe(200);
+    expect([(await get(port)).status, health.problems]).toEqual([200, []]);
   });
 });
 
@@ -166,13 +176,53 @@ describe('metrics', () => {
 
   it('show what is counted, read when asked', async () => {
     counters.globals[Global.FLOWS] = 7;
+    counters.globals[Global.DATAGRAMS_EVICTED] = 3;
     counters.drops[FIRST_PORT * Drop.COUNT + Drop.TOO_BIG] = 2;
     counters.drops[Drop.TOO_BIG] = 3;
     counters.values[FIRST_PORT * COUNTER_FIELDS + Counter.RX_BYTES] = 1500;
     const text = await metrics.text();
     expect(text).toMatch(/^twill_flows 7$/m);
+    expect(text).toMatch(/^twill_datagrams_evicted_total 3$/m);
     expect(text).toMatch(/^twill_drops_total{reason="TOO_BIG"} 5$/m);
     expect(text).toMatch(/^twill_received_bytes_total{location="web"} 1500$/m);
+  });
+});
+
+describe('where the Host wants them', () => {
+  it('S35, S36: a place that cannot be had is named with its line and a remedy that fits', async () => {
+    const port = await freePort();
+    closing.push(
+      await Listener.open({ address: LOOPBACK, port }, () => ({ status: 200, type: 'text/plain', body: '' })),
+    );
+    const [resource] = resources({
+      apiVersion: 'twill/v1alpha1',
+      kind: 'Host',
+      metadata: { name: 'alpha' },
+      spec: {
+        underlay: { address: '192.0.2.1' },
+        health: { bind: `${LOOPBACK}:${port}` },
+        metrics: { bind: `192.0.2.77:${port}` },
+      },
+    });
+    const facts = {
+      host: () => resource as ResourceOf<'Host'>,
+      checks: () => [],
+      nodeAddresses: () => [],
+      isNodeEligible: () => true,
+      withoutLocalEndpoints: () => ({ internal: 0, external: 0 }),
+      locations: () => new Map(),
+    };
+    const health = new Health(facts, new Counters(), silent);
+    closing.push(health);
+    expect((await health.start()).map(formatProblem)).toEqual(health.problems);
+    expect(health.problems).toEqual([
+      expect.stringMatching(
+        /^\S+:\d+:\d+: spec\.health\.bind: .* is in use by another process; stop it, choose another address and port, or write health: \{bind: none\}$/,
+      ),
+      expect.stringMatching(
+        /^\S+:\d+:\d+: spec\.metrics\.bind: .* is not an address of this host; choose another address and port, or write metrics: \{bind: none\}$/,
+      ),
+    ]);
   });
 });
 

@@ -102,6 +102,12 @@ describe('the host’s side', () => {
     );
   });
 
+  it('says when nft is there and cannot be run', () => {
+    const system = hostSystem({ changeRoute: () => {} }, '/dev/null');
+    expect(() => system.nft('')).toThrow(/^nft cannot be run: .*EACCES/);
+    expect(system.table('twill-x')).toBeNull();
+  });
+
   it('leaves alone what others have set', () => {
     const { system, hostSide } = side();
     system.sysctls.set('net.ipv4.ip_forward', '1');

@@ -3,8 +3,9 @@ import { createSocket } from 'node:dgram';
 import { rmSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { loadNative } from '../../src/card/native.ts';
-import type { Kernel } from '../../src/daemon/executor.ts';
-import { Manager, Rejected } from '../../src/daemon/manager.ts';
+import type { Kernel } from '../../src/daemon/devices.ts';
+import { Manager } from '../../src/daemon/manager.ts';
+import { Rejected } from '../../src/daemon/rejected.ts';
 import { FakeDataplane, FakeKernel, fakeHost, network, port, silent, source } from './fakes.ts';
 import { CAN_NAMESPACES, ip, namespace, removeNamespace, removeNamespaces } from './namespaces.ts';
 

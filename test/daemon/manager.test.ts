@@ -5,7 +5,8 @@ import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { attachedFile } from '../../src/control/problem.ts';
 import type { Dataplane } from '../../src/daemon/dataplane-proxy.ts';
 import { HostSide } from '../../src/daemon/host-side.ts';
-import { Manager, Rejected } from '../../src/daemon/manager.ts';
+import { Manager } from '../../src/daemon/manager.ts';
+import { Rejected } from '../../src/daemon/rejected.ts';
 import { servicesIn } from '../control/fixture.ts';
 import {
   errno,
@@ -181,8 +182,9 @@ endpoints: [{addresses: [${address}]}]
       'network blue is needed by port web; first: twill delete port web',
       'network blue is needed by port db; first: twill delete port db',
     ]);
-    const [host] = await rejection(manager.remove('Host', '', 'alpha'));
-    expect(host).toContain('no Host');
+    expect(await rejection(manager.remove('Host', '', 'alpha'))).toEqual([
+      'Host alpha says who this daemon is; stop the daemon instead',
+    ]);
     await expect(manager.remove('Port', '', 'nope')).rejects.toMatchObject({ status: 404 });
   });
 });

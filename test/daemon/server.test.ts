@@ -34,7 +34,16 @@ beforeEach(async () => {
   const counters = new Counters();
   const sampler = new Sampler(counters, 0);
   const prober = new Prober({ echo: 'off (test)', linkMtu: () => 1500, onPathMtu: () => {} });
-  const views = new Views({ manager, dataplane, counters, sampler, prober, version: '0.0.0', started: 0 });
+  const views = new Views({
+    manager,
+    dataplane,
+    counters,
+    sampler,
+    prober,
+    health: { problems: [] },
+    version: '0.0.0',
+    started: 0,
+  });
   const api = new Api(manager, dataplane, views);
   await claimSocket(path);
   server = await ControlServer.listen({

@@ -23,7 +23,17 @@ async function setUp() {
   const counters = new Counters();
   const sampler = new Sampler(counters, 0);
   const prober = new Prober({ echo: 'off (test)', linkMtu: () => 1500, onPathMtu: () => {} });
-  const views = new Views({ manager, dataplane, counters, sampler, prober, version: '1', started: 0 });
+  const health: { problems: string[] } = { problems: [] };
+  const views = new Views({
+    manager,
+    dataplane,
+    counters,
+    sampler,
+    prober,
+    health,
+    version: '1',
+    started: 0,
+  });
   const generation = manager.generation!;
   const [web, beta] = [generation.ports[0]!.config.id, generation.peers[0]!.id];
   const add = (location: number, counter: Counter, n: number) => {
@@ -32,7 +42,7 @@ async function setUp() {
   const drop = (location: number, reason: Drop, n: number) => {
     counters.drops[location * Drop.COUNT + reason]! += n;
   };
-  return { views, manager, dataplane, sampler, counters, web, beta, add, drop };
+  return { views, manager, dataplane, sampler, counters, health, web, beta, add, drop };
 }
 
 describe('status', () => {
@@ -46,6 +56,13 @@ describe('status', () => {
     ]);
     sampler.sample(1500);
     expect(views.status().ports).toMatchObject([{ rxRate: 0 }]);
+  });
+
+  it('S34: a health check port that is not served is a reason not to be healthy', async () => {
+    const { views, health } = await setUp();
+    expect(views.status()).toMatchObject({ healthy: true, problems: [] });
+    health.problems.push('health check port of Service shop/web is not served: why');
+    expect(views.status()).toMatchObject({ healthy: false, problems: health.problems });
   });
 
   it('a counter that was cleared gives no negative rate', async () => {

@@ -45,6 +45,7 @@ const frame = (device: number, src: string, dst: string, packet: number[]): Memo
   bytes: ethernet({ src, dst }, packet),
 });
 const toB = { from: IPS.a, to: IPS.b, sport: 1, dport: 2 };
+const wrongHeader = (packet: number[]) => packet.with(10, packet[10]! ^ 1);
 const plain = frame(A, MACS.a, MACS.b, udp(toB));
 const ask = { from: IPS.a, to: VIP, sport: 5000, dport: 80 };
 const answer = { from: IPS.b, to: IPS.a, sport: 8080, dport: 5000 };
@@ -80,6 +81,11 @@ describe('takes the fast path', () => {
         remote: address4(PEER_ADDRESSES.p),
       },
     ],
+    [
+      'a bridged datagram with a wrong header checksum',
+      [plain],
+      frame(A, MACS.a, MACS.b, wrongHeader(udp(toB))),
+    ],
     ['routed to a port', [], frame(A, MACS.a, MACS.gateway, udp(toB))],
     ['routed into a tunnel', [], frame(A, MACS.a, MACS.gateway, udp({ ...toB, to: IPS.far }))],
     ['a datagram to a service', [toVip], toVip],
@@ -110,6 +116,16 @@ describe('takes the fast path', () => {
       frame(A, MACS.a, MACS.gateway, tcp({ ...ask, flags: 'FA', seq: 2, ack: 10 })),
     ],
     ['a station nobody has heard of', [], frame(A, MACS.a, '02:00:00:00:77:77', udp(toB))],
+    [
+      'what is to be routed with a wrong header checksum',
+      [frame(A, MACS.a, MACS.gateway, udp(toB))],
+      frame(A, MACS.a, MACS.gateway, wrongHeader(udp(toB))),
+    ],
+    [
+      'a datagram to a service with one',
+      [toVip, toVip],
+      frame(A, MACS.a, MACS.gateway, wrongHeader(udp(ask))),
+    ],
   ])('not: %s', (_, before, frame) => {
     const twins = new Twins(OPS);
     for (const one of before) twins.burst([one]);

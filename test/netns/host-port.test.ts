@@ -223,6 +223,24 @@ describe.skipIf(SKIP)('the host takes part', () => {
       expect(await seen('world', EXTERNAL, 80)).toEqual([`a1 ${ALPHA}`, `b1 ${ALPHA}`]);
       await lab.ip(ns.world!, 'route', 'delete', EXTERNAL);
     });
+
+    it('S21: an external address that is the host’s own stays the host’s but for pods, which is told', async () => {
+      const ports = [{ name: 'tcp', port: 8099, protocol: 'TCP' }];
+      const file = lab.file(
+        'own.yaml',
+        yaml(service('own', '10.96.0.22', { externalIPs: [UPLINK], ports }), slice('own', A1, B1)),
+      );
+      const { code, stderr } = await lab.twill(alpha, 'apply', '-f', file);
+      expect([code, stderr]).toEqual([
+        0,
+        expect.stringMatching(
+          /^warning: .*:\d+:\d+: spec\.externalIPs\[0\]: \S+ is this host’s own address, and stays the host’s: only pods find/,
+        ),
+      ]);
+      expect((await who(lab, ns.world!, UPLINK, 1, 8099)).errors).toEqual(['ECONNREFUSED']);
+      expect(await seen('a1', UPLINK, 8099)).toEqual(['a1 10.77.0.1', `b1 ${ALPHA}`]);
+      expect((await lab.twill(alpha, 'delete', 'service', 'own')).code).toBe(0);
+    });
   });
 
   it('N8: pods reach other addresses of the host by its port', async () => {

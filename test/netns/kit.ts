@@ -202,7 +202,11 @@ export async function bothWays(
 export const rate = ({ bytes, seconds }: Transfer): string =>
   `${((bytes * 8) / seconds / 1e9).toFixed(2)} Gbit/s`;
 
-/** Answers received. `size` is that of the whole IP packet, sent with "don't fragment". */
+/**
+ * Answers received. `size` is that of the whole IP packet, sent with "don't fragment". Once it has had an answer, ping
+ * waits for its last ones no longer than its interval, which a busy machine may sleep through: those it gave up on are
+ * asked for again, with a second each. An answer missing between others is missing.
+ */
 export async function ping(
   lab: TestLab,
   from: string,
@@ -211,13 +215,20 @@ export async function ping(
 ): Promise<number> {
   const { count = 5, size, tos } = options;
   const header = to.includes(':') ? 48 : 28;
-  const { stdout } = await lab.run(from, [
-    ...['ping', '-q', '-n', '-c', String(count), '-i', '0.02', '-W', '1'],
-    ...(size === undefined ? [] : ['-M', 'do', '-s', String(size - header)]),
-    ...(tos === undefined ? [] : ['-Q', String(tos)]),
-    to,
-  ]);
-  return Number(/(\d+) received/.exec(stdout)?.[1] ?? 0);
+  const run = async (times: number): Promise<number[]> => {
+    const { stdout } = await lab.run(from, [
+      ...['ping', '-n', '-c', String(times), '-i', '0.02', '-W', '1'],
+      ...(size === undefined ? [] : ['-M', 'do', '-s', String(size - header)]),
+      ...(tos === undefined ? [] : ['-Q', String(tos)]),
+      to,
+    ]);
+    return [...stdout.matchAll(/bytes from .*icmp_seq=(\d+)(?!.*DUP)/g)].map(([, seq]) => Number(seq));
+  };
+  const answered = await run(count);
+  let received = answered.length;
+  if (received === 0 || Math.max(...answered) !== received) return received;
+  while (received < count && (await run(1)).length === 1) received++;
+  return received;
 }
 
 /** `twill get KIND -o json` */

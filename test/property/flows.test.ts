@@ -172,7 +172,7 @@ class Pair {
       if (!flows.isLive(row, this.#clock)) continue;
       const id = flows.word(row * 2, 1) >>> 16;
       if (listed.has(id)) expect.fail(`flow ${id} is listed twice`);
-      listed.set(id, `${flows.state[row]} ${(flows.expires[row]! - this.#start) | 0}`);
+      listed.set(id, `${flows.stateOf(row)} ${flows.left(row, this.#start)}`);
     }
     expect(listed).toEqual(new Map(live.map(({ id, state, expires }) => [id, `${state} ${expires | 0}`])));
     for (const { id } of live) {

@@ -309,6 +309,7 @@ const ROWS: readonly Row[] = [
     reason: 'BAD_ICMP',
     ops: [shop(local)],
     provoke: (f) => {
+      f.from('a', syn());
       const error = icmp(IPS.a, IPS.b, [3, 3, 0, 0, 0, 0, 0, 0, ...echoRequest(IPS.b, IPS.a)]);
       f.from(
         'a',

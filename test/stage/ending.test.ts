@@ -233,6 +233,21 @@ describe('onEndpointRemoved: drain', () => {
     expect(resets(fabric.wait(1000)).map(({ to }) => to)).toEqual(['a', 'b']);
   });
 
+  it('S30: leaves those that are over by then to their rest, and their ports to new ones', () => {
+    const fabric = connected('drain', { drain: 30_000 });
+    put(fabric, 'drain', [IPS.c], { drain: 30_000 });
+    fabric.wait(20_000);
+    fromClient(fabric, 'FA', 1101, 5301);
+    fromEndpoint(fabric, 'FA', 5301, 1102);
+    fromClient(fabric, 'A', 1102, 5302);
+    expect(flows(fabric)).toMatchObject([{ state: 'time-wait', drain: 10 }]);
+    expect(fabric.wait(20_000)).toEqual([]);
+    expect(flows(fabric)).toMatchObject([{ state: 'time-wait', drain: null }]);
+    expect(fromEndpoint(fabric, 'FA', 5301, 1102).map(({ to }) => to)).toEqual(['a']); // the last ACK was lost
+    expect(fromClient(fabric, 'S', 9000, 0).map(({ to }) => to)).toEqual(['c']);
+    expect(fabric.drops()).toEqual({});
+  });
+
   it('S30: an endpoint that returns in time keeps its flows', () => {
     const fabric = connected('drain', { drain: 30_000 });
     put(fabric, 'drain', [IPS.c], { drain: 30_000 });

@@ -4,7 +4,7 @@ import { answerRows } from '../../src/dataplane/explain.ts';
 import type { FateRow, FlowAnswer, FlowQuestion } from '../../src/dataplane/messages.ts';
 import { previewRows } from '../../src/dataplane/preview.ts';
 import { RecordWriter } from '../../src/service/record.ts';
-import { address4, Fabric, IPS, MACS, service } from '../fabric.ts';
+import { address4, Fabric, IPS, MACS, port, service } from '../fabric.ts';
 import { ethernet, tcp, udp } from '../frames.ts';
 
 const VIP = '10.96.0.10';
@@ -101,13 +101,58 @@ describe('what is asked about a flow', () => {
   });
 });
 
+describe('of a flow older than its service', () => {
+  const since = (fabric: Fabric, clientPort = 4000) => explain(fabric, { clientPort }).service!.since;
+  const text = (...ips: string[]) => ips.map((ip) => `${ip}:8080`);
+
+  it('says who has come and who has left since', () => {
+    const fabric = new Fabric();
+    put(fabric, service({ backends: backends(IPS.b, IPS.c) }));
+    connect(fabric, 4000);
+    expect(since(fabric)).toEqual({ came: [], left: [] });
+    put(fabric, service({ backends: backends(IPS.b, IPS.c, IPS.far) }));
+    connect(fabric, 4001);
+    put(fabric, service({ backends: backends(IPS.b, IPS.far, '10.77.0.30') }));
+    put(fabric, service({ backends: backends(IPS.far, '10.77.0.30') }));
+    put(fabric, service({ backends: backends(IPS.b, IPS.far) }));
+    expect(since(fabric)).toEqual({ came: text(IPS.far), left: text(IPS.c) });
+    expect(since(fabric, 4001)).toEqual({ came: [], left: text(IPS.c) });
+    expect(explain(fabric, { clientPort: 5000 }).service!.since).toEqual({ came: [], left: [] });
+  });
+
+  it('goes by its own set of its own service', () => {
+    const fabric = new Fabric();
+    const local = { internalLocal: true, backends: backends(IPS.b, IPS.c) };
+    const other = { id: 1, name: 'default/other:', vip: address4('10.96.0.11') };
+    put(fabric, service({ ...local, local: backends(IPS.b) }), service({ ...other, backends: [] }));
+    connect(fabric, 4000);
+    put(fabric, service({ ...local, backends: backends(IPS.b), local: backends(IPS.b) }));
+    put(fabric, service({ ...other, backends: backends(IPS.c) }));
+    expect(since(fabric)).toEqual({ came: [], left: [] });
+    put(fabric, service({ ...local, backends: backends(IPS.b), local: backends(IPS.c) }));
+    expect(since(fabric)).toEqual({ came: text(IPS.c), left: text(IPS.b) });
+  });
+
+  it('says so when more has changed than is remembered', () => {
+    const fabric = new Fabric();
+    put(fabric, service({ backends: backends(IPS.b) }));
+    connect(fabric, 4000);
+    for (let i = 0; i < 2048; i++) put(fabric, service({ backends: backends(i % 2 === 0 ? IPS.c : IPS.b) }));
+    expect(since(fabric)).toEqual({ came: [], left: [] });
+    connect(fabric, 4001);
+    put(fabric, service({ backends: backends(IPS.c) }));
+    expect(since(fabric)).toBe(null);
+    expect(since(fabric, 4001)).toEqual({ came: text(IPS.c), left: text(IPS.b) });
+  });
+});
+
 describe('what a change would mean to living flows', () => {
   /** Without `services`, service 0 goes. */
-  function preview(fabric: Fabric, services: ServiceConfig[], networks: number[] = []): FateRow[] {
+  function preview(fabric: Fabric, services: ServiceConfig[], ops: Op[] = []): FateRow[] {
     const writer = new RecordWriter();
     for (const config of services) writer.add(config);
     if (services.length === 0) writer.remove(0);
-    return [...previewRows(fabric.dataplane, writer.finish(), networks)].filter((row) => row !== null);
+    return [...previewRows(fabric.dataplane, writer.finish(), ops)].filter((row) => row !== null);
   }
   const fates = (rows: FateRow[]) => rows.map(({ client, fate }) => `${client.split(':')[1]} ${fate}`);
 
@@ -136,6 +181,25 @@ describe('what a change would mean to living flows', () => {
     expect(fates(preview(fabric, [service({ ...dns, backends: backends(IPS.c) })]))).toEqual(['2 removed']);
     expect(fates(preview(fabric, [service({ backends: backends(IPS.b), port: 81 })]))).toEqual(['1 kept']);
     expect(fates(preview(fabric, []))).toEqual(['1 kept']);
-    expect(fates(preview(fabric, [], [0]))).toEqual(['1 removed', '2 removed']);
+    expect(fates(preview(fabric, [], [{ op: 'remove-network', id: 0 }]))).toEqual(['1 removed', '2 removed']);
+  });
+
+  it('N29: those behind an address that would go', () => {
+    const fabric = new Fabric();
+    const hostPort = port('c', { isHost: true });
+    const host: Op = {
+      op: 'host',
+      host: { underlayAddresses: [], vxlanPorts: [], maxFlows: 99, masqueradeAll: true },
+    };
+    fabric.dataplane.apply([{ op: 'port', port: hostPort }, host]);
+    const shop = service({ backends: backends(IPS.b) });
+    put(fabric, shop);
+    connect(fabric, 1);
+    expect(fates(preview(fabric, [shop], [{ op: 'remove-port', id: hostPort.id }]))).toEqual(['1 removed']);
+    expect(fates(preview(fabric, [shop], [{ op: 'port', port: { ...hostPort, mtu: 1400 } }]))).toEqual([]);
+    const moved = { ...hostPort, addresses: [address4('10.77.0.99')] };
+    const rows = preview(fabric, [shop], [{ op: 'port', port: moved }]);
+    expect(rows).toMatchObject([{ client: `${IPS.a}:1`, because: expect.stringContaining('address') }]);
+    expect(fabric.dataplane.pipeline.flows.count).toBe(1);
   });
 });

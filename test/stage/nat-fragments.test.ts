@@ -4,7 +4,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Address, HostConfig, Op } from '../../src/dataplane/config.ts';
 import { dump } from '../../src/dataplane/dump.ts';
 import type { FlowRow } from '../../src/dataplane/messages.ts';
-import { Counter } from '../../src/telemetry/counters.ts';
+import { Counter, Global } from '../../src/telemetry/counters.ts';
+import { Drop } from '../../src/telemetry/drop.ts';
 import {
   address4,
   type Fabric,
@@ -19,7 +20,7 @@ import {
 } from '../fabric.ts';
 import { address6, dual, dualPort, IPS6 } from '../fabric6.ts';
 import { checksumsAreRight, ethernet, internetChecksum, ipv4, readIpv4, tcp, toHex, udp } from '../frames.ts';
-import { checksumIsRight6, readIpv6, udp6 } from '../frames6.ts';
+import { checksumIsRight6, hex6, readIpv6, tcp6, udp6 } from '../frames6.ts';
 
 const VIP = '10.96.0.10';
 const VIP6 = 'fd00:96::10';
@@ -143,7 +144,7 @@ describe('a datagram in fragments', () => {
         (wanted, seed, isReply) => {
           const items = wanted.map(({ length, size }) => ({
             length,
-            size: Math.min(Math.max(size, (length >> 5) & ~7), (length >> 1) & ~7), // 2 to 64 of them
+            size: Math.min(Math.max(size, ((length + 8 + 511) >> 9) << 3), (length >> 1) & ~7), // 2 to 64 of them
             sport: ++sport,
             id: sport & 0xffff,
           }));
@@ -314,6 +315,45 @@ describe('a datagram in fragments', () => {
     expect(fabric.from('b', toClient(tcp({ ...other, flags: 'A', seq: 5001, ack: 3002 })))).toEqual([]);
   });
 
+  it('N13, N36: a SYN in fragments too', () => {
+    const segment = tcp({ from: IPS.a, to: VIP, sport: 4000, dport: 80, seq: 1000, payload: bytes(2000) });
+    const sent = sendAll(
+      'a',
+      cut(segment, 1400, 7).map((packet) => toGateway(packet)),
+    );
+    expect(sent.map(({ to }) => to)).toEqual(['b', 'b']);
+    const answer = { from: IPS.b, to: IPS.a, sport: 8080, dport: 4000, flags: 'SA', seq: 5000 };
+    expect(fabric.from('b', toClient(tcp({ ...answer, ack: 3002 })))).toEqual([]);
+    expect(fabric.from('b', toClient(tcp({ ...answer, ack: 3001 })))).toHaveLength(1);
+    expect(fabric.drops()).toEqual({ OUT_OF_WINDOW: 1 });
+  });
+
+  it('S16: the reset that refuses a SYN in fragments acknowledges all of it', () => {
+    fabric = dual(
+      { op: 'service', service: service({ backends: [] }) },
+      {
+        op: 'service',
+        service: service({
+          id: 1,
+          name: 'default/six',
+          vip: address6(VIP6),
+          frontends: [{ kind: 'clusterIP', address: address6(VIP6), port: 80 }],
+          backends: [],
+        }),
+      },
+    );
+    const syn = { sport: 4000, dport: 80, seq: 1000, payload: bytes(2000) };
+    const four = cut(tcp({ from: IPS.a, to: VIP, ...syn }), 1400, 7).map((packet) => toGateway(packet));
+    const [reset] = sendAll('a', four.reverse());
+    expect(readIpv4(reset!.frame)).toMatchObject({ from: VIP, flags: 'RA', ack: 3001 });
+    const six = cut6(tcp6({ from: IPS6.a, to: VIP6, ...syn }), 1392, 7).map((packet) =>
+      ethernet({ src: MACS.a, dst: MACS.gateway, type: 0x86dd }, packet),
+    );
+    const [reset6] = sendAll('a', six);
+    expect(readIpv6(reset6!.frame)).toMatchObject({ from: hex6(VIP6), flags: 'RA', ack: 3001 });
+    expect(fabric.drops()).toEqual({ NO_ENDPOINT: 2, FRAGMENT_TO_SERVICE: 2 });
+  });
+
   it('N36, S15: what a datagram meets at a service without endpoints, all its fragments meet', () => {
     fabric.dataplane.apply([
       { op: 'service', service: service({ id: 17, name: 'default/17', protocol: 17, backends: [] }) },
@@ -324,6 +364,61 @@ describe('a datagram in fragments', () => {
     );
     expect(sent.map(({ frame }) => readIpv4(frame).icmp)).toEqual(['3/3']);
     expect(fabric.drops()).toEqual({ NO_ENDPOINT: 1, FRAGMENT_TO_SERVICE: 1 });
+  });
+});
+
+describe('a datagram whose fragments go to different stations', () => {
+  const to = (dst: string, packet: number[], src: string = MACS.a) => ethernet({ src, dst }, packet);
+  /** Who is reached at which address, in order of offset. */
+  const reached = (sent: Sent[]) =>
+    [...sent]
+      .sort((x, y) => offsetOf(x.frame.subarray(14)) - offsetOf(y.frame.subarray(14)))
+      .map((one) => `${one.to} ${readIpv4(one.frame).from} → ${readIpv4(one.frame).to}`);
+  const orders = [
+    ['in order', (frames: Uint8Array[]) => frames],
+    ['backwards', (frames: Uint8Array[]) => [...frames].reverse()],
+  ] as const;
+  beforeEach(() => sendAll('a', [toGateway(ask(4))]));
+
+  it.each(orders)(
+    'N6, N36: to a service, %s: what is for the gateway is translated, the rest passes',
+    (_, order) => {
+      const [first, second] = cut(ask(2000), 1400, 7);
+      const sent = sendAll('a', order([to(MACS.gateway, first!), to(MACS.b, second!)]));
+      expect(reached(sent)).toEqual([`b ${IPS.a} → ${IPS.b}`, `b ${IPS.a} → ${VIP}`]);
+      expect(fabric.drops()).toEqual({});
+    },
+  );
+
+  it.each(orders)('N6, N36: %s: nothing is routed to a service address untranslated', (_, order) => {
+    const [first, second] = cut(ask(2000), 1400, 7);
+    const sent = sendAll('a', order([to(MACS.b, first!), to(MACS.gateway, second!)]));
+    expect(reached(sent)).toEqual([`b ${IPS.a} → ${VIP}`]);
+    expect(fabric.drops()).toEqual({ FRAGMENT_TO_SERVICE: 1 });
+  });
+
+  it.each(orders)('N2, N36: from a service, %s: both are given its address', (_, order) => {
+    const [first, second] = cut(reply(2000), 1400, 7);
+    for (const frames of [
+      [to(MACS.gateway, first!, MACS.b), to(MACS.a, second!, MACS.b)],
+      [to(MACS.a, first!, MACS.b), to(MACS.gateway, second!, MACS.b)],
+    ])
+      expect(reached(sendAll('b', order(frames)))).toEqual(Array(2).fill(`a ${VIP} → ${IPS.a}`));
+    expect(fabric.drops()).toEqual({});
+  });
+
+  it.each(orders)('N35: beside a flow, %s: each goes its way', (_, order) => {
+    const packet = udp({ from: IPS.b, to: IPS.a, sport: 9, dport: 10, payload: bytes(2000) });
+    const [first, second] = cut(packet, 1400, 7);
+    for (const frames of [
+      [to(MACS.gateway, first!, MACS.b), to(MACS.a, second!, MACS.b)],
+      [to(MACS.a, first!, MACS.b), to(MACS.gateway, second!, MACS.b)],
+    ]) {
+      const sent = sendAll('b', order(frames));
+      expect(reached(sent)).toEqual(Array(2).fill(`a ${IPS.b} → ${IPS.a}`));
+      expect(sent.map(({ frame }) => readIpv4(frame).ttl).sort()).toEqual([63, 64]);
+    }
+    expect(fabric.drops()).toEqual({});
   });
 });
 
@@ -492,6 +587,70 @@ describe('bounds', () => {
     expect(fabric.drops()).toEqual({ FRAGMENT_LIMIT: 32 });
     expect(fabric.from('a', fragment(2, 256, 8, false))).toEqual([]);
     expect(fabric.from('a', fragment(7, 256, 8, false))).toHaveLength(33);
+  });
+
+  describe('one port that takes more than its share', () => {
+    const dropped = (name: string) => {
+      const at = { a: 2, b: 3, c: 4 }[name]! * Drop.COUNT + Drop.FRAGMENT_LIMIT;
+      return fabric.counters.drops[at]!;
+    };
+    const evicted = () => {
+      fabric.advance(100);
+      return fabric.counters.globals[Global.DATAGRAMS_EVICTED];
+    };
+    /** Parts of a datagram of b's to the service, whose endpoint is c. */
+    const honest = (size: number, id = 7) =>
+      cut(udp({ from: IPS.b, to: VIP, sport: 4000, dport: 80, payload: bytes(3000) }), size, id).map(
+        (packet) => toGateway(packet, MACS.b),
+      );
+    beforeEach(() => {
+      fabric = dual(...shop(IPS.c));
+    });
+
+    it('N37: lone fragments push out their sender’s own, never another’s half datagram', () => {
+      const [first, ...others] = honest(1400);
+      fabric.from('b', first!);
+      for (let i = 0; i < 1000; i++) {
+        fabric.card.now++;
+        fabric.from('a', fragment(i, 8, 8));
+      }
+      expect(sendAll('b', others).map(({ to }) => to)).toEqual(['c', 'c', 'c']);
+      expect([dropped('a'), dropped('b'), held('a')]).toEqual([1000 - 63, 0, 63]);
+      expect(evicted()).toBe(1000 - 63);
+    });
+
+    it('N37: nor do many fragments of few datagrams', () => {
+      const parts = honest(160); // 19 of them
+      sendAll('b', parts.slice(1));
+      for (let i = 0; i < 1000; i++) {
+        fabric.card.now++;
+        fabric.from('a', fragment(i >> 5, 8 * (i & 31), 8));
+      }
+      expect(sendAll('b', [parts[0]!])).toHaveLength(19);
+      expect([dropped('b'), held('b')]).toEqual([0, 0]);
+      expect(fabric.drops()).toEqual({ FRAGMENT_LIMIT: dropped('a') });
+    });
+
+    it('N37: nor do bytes', () => {
+      fabric.dataplane.apply([host({ fragments: { maxBytes: 65_536, timeout: 30_000 } })]);
+      const [first, ...others] = honest(1400);
+      fabric.from('b', first!);
+      for (let i = 0; i < 200; i++) {
+        fabric.card.now++;
+        fabric.from('a', fragment(i >> 2, 1400 * (i & 3), 1400));
+      }
+      expect(sendAll('b', others).map(({ to }) => to)).toEqual(['c', 'c', 'c']);
+      expect([dropped('a') > 100, dropped('b')]).toEqual([true, 0]);
+    });
+
+    it('N37: whoever comes new finds room; whoever has more than all others makes it', () => {
+      for (let id = 0; id < 40; id++, fabric.card.now++) fabric.from('a', fragment(id, 8, 8));
+      for (let id = 0; id < 24; id++, fabric.card.now++) fabric.from('b', honest(1400, id)[0]!);
+      expect([dropped('a'), dropped('b'), held('a'), held('b')]).toEqual([0, 0, 40, 24]);
+      for (let id = 24; id < 40; id++, fabric.card.now++) fabric.from('b', honest(1400, id)[0]!);
+      // Once b has as many, its next one is its own affair.
+      expect([dropped('a'), dropped('b'), held('a'), held('b')]).toEqual([8, 8, 32, 32]);
+    });
   });
 
   it('N37: so it is with bytes, as many as the host allows', () => {

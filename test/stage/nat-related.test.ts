@@ -320,6 +320,55 @@ describe('errors that are nobody’s', () => {
     expect(fabric.drops()).toEqual({ BAD_ICMP: 1 });
   });
 
+  it.each(['bridged', 'routed'] as const)('N45: between addresses without a flow they pass, %s', (way) => {
+    const fabric = shop(17);
+    fabric.from('a', toGateway(MACS.a, udp({ from: IPS.a, to: VIP, sport: 7, dport: 80 })));
+    const later = ipv4({ from: IPS.a, to: IPS.c, protocol: 17, fragment: 100 }, [0, 7, 31, 144, 0, 12, 0, 0]);
+    const error = icmp(IPS.c, IPS.a, [...UNREACHABLE_PORT, ...later]);
+    const aboutError = icmp(IPS.a, IPS.c, [...UNREACHABLE_PORT, ...error]);
+    const [gateway, ttl] = way === 'routed' ? [MACS.gateway, 63] : [null, 64];
+    const sent = [
+      ...fabric.from('c', ethernet({ src: MACS.c, dst: gateway ?? MACS.a }, error)),
+      ...fabric.from('a', ethernet({ src: MACS.a, dst: gateway ?? MACS.c }, aboutError)),
+    ];
+    expect(sent.map(({ to }) => to)).toEqual(['a', 'c']);
+    const bodies = sent.map(({ frame }) => readIpv4(frame));
+    expect(bodies.map(({ body }) => toHex(body))).toEqual(
+      [error, aboutError].map((packet) => toHex(Uint8Array.from(packet.slice(20)))),
+    );
+    expect(bodies.map((view) => view.ttl)).toEqual([ttl, ttl]);
+    // To the service's address they are about nothing there is, whatever they quote.
+    const toVip = icmp(IPS.a, VIP, [...UNREACHABLE_PORT, ...later]);
+    expect(fabric.from('a', toGateway(MACS.a, toVip))).toEqual([]);
+    expect(fabric.drops()).toEqual({ UNRELATED_ERROR: 1 });
+  });
+
+  it('N45, N48: the same in IPv6', () => {
+    const vip = address6('fd00:96::22');
+    const fabric = dual({
+      op: 'service',
+      service: service({
+        protocol: 17,
+        vip,
+        frontends: [{ kind: 'clusterIP', address: vip, port: 53 }],
+        backends: [{ address: address6(IPS6.b), port: 5300 }],
+      }),
+    });
+    const six = (src: string, dst: string, packet: number[]) => ethernet({ src, dst, type: 0x86dd }, packet);
+    const ask = udp6({ from: IPS6.a, to: 'fd00:96::22', sport: 7, dport: 53 });
+    expect(fabric.from('a', six(MACS.a, MACS.gateway, ask))).toHaveLength(1);
+    /** The last 8 bytes of a datagram, behind a fragment header. */
+    const later = (from: string, to: string) => {
+      const head = udp6({ from, to, sport: 7, dport: 8 }).slice(0, 40);
+      head.splice(4, 3, 0, 16, 44);
+      return [...head, 17, 0, 0x05, 0x70, 0, 0, 0, 9, ...new Array<number>(8).fill(0)];
+    };
+    const about = (from: string, to: string) => icmp6(from, to, [1, 4, 0, 0, 0, 0, 0, 0, ...later(to, from)]);
+    expect(fabric.from('c', six(MACS.c, MACS.a, about(IPS6.c, IPS6.a)))).toHaveLength(1);
+    expect(fabric.from('b', six(MACS.b, MACS.a, about(IPS6.b, IPS6.a)))).toEqual([]);
+    expect(fabric.drops()).toEqual({ BAD_ICMP: 1 });
+  });
+
   it('N45: what is cut short or no packet is nobody’s, and harms nobody', () => {
     const fabric = shop(17);
     const [sent] = fabric.from('a', toGateway(MACS.a, udp({ from: IPS.a, to: VIP, sport: 7, dport: 80 })));

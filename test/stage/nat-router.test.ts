@@ -44,6 +44,25 @@ describe('the gateway', () => {
     expect(readIpv4(sent!.frame)).toMatchObject({ ttl: 63, dst: MACS.far, src: MACS.router });
   });
 
+  it('N40: what has a wrong header checksum is nobody’s to route, and bridged as it is', () => {
+    const fabric = new Fabric();
+    const wrong = (packet: number[]) => packet.with(10, packet[10]! ^ 1);
+    const options = ipv4({ from: IPS.a, to: IPS.b, protocol: 17 }, [1, 1, 1, 0, 0, 1, 0, 2, 0, 8, 0, 0]);
+    options.splice(0, 1, 0x46);
+    options.splice(10, 2, 0, 0);
+    const sum = internetChecksum(options.slice(0, 24));
+    options.splice(10, 2, sum >> 8, sum & 255);
+    // To a station, once and when it is known; to the gateway itself; with its last hop; with options.
+    const packets = [udp(toB), echoRequest(IPS.a, IPS.gateway), udp({ ...toB, ttl: 1 }), options];
+    expect(packets.map((packet) => routed(fabric, packet).length)).toEqual([1, 1, 1, 1]);
+    for (const packet of packets) expect(routed(fabric, wrong(packet))).toEqual([]);
+    expect(fabric.drops()).toEqual({ TTL_EXPIRED: 1, BAD_IP_HEADER: 4 });
+    for (const packet of packets) {
+      const [sent] = bridged(fabric, wrong(packet));
+      expect(toHex(readIpv4(sent!.frame).packet)).toBe(toHex(Uint8Array.from(wrong(packet))));
+    }
+  });
+
   it('N7: bridged packets keep their hop count, even 1 and 0', () => {
     const fabric = new Fabric();
     for (const ttl of [0, 1, 64])

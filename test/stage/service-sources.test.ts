@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { HostConfig, Op, ServiceConfig } from '../../src/dataplane/config.ts';
 import { address4, Fabric, IPS, MACS, macOf, peer, port, type Sent, service } from '../fabric.ts';
-import { address6, dual, dualOps, dualPort, IPS6 } from '../fabric6.ts';
+import { address6, dual, dualNetwork, dualOps, dualPort, IPS6 } from '../fabric6.ts';
 import { checksumsAreRight, ethernet, readIpv4, type TcpFields, tcp, udp } from '../frames.ts';
 import { checksumIsRight6, hex6, readIpv6, udp6 } from '../frames6.ts';
 
@@ -76,6 +76,25 @@ const answer = (fabric: Fabric, to: string, dport: number, dst: string, fields: 
     ethernet(
       { src: MACS.b, dst },
       tcp({ from: IPS.b, to, sport: 8080, dport, flags: 'SA', seq: 7, ack: 1001, ...fields }),
+    ),
+  );
+
+const service6 = (backend: string): Op =>
+  shop({
+    id: 6,
+    name: 'default/six:http',
+    protocol: 17,
+    vip: address6('fd00:96::10'),
+    nodePort: 0,
+    frontends: [{ kind: 'clusterIP', address: address6('fd00:96::10'), port: 80 }],
+    backends: [{ address: address6(backend), port: 8080 }],
+  });
+const ask6 = (fabric: Fabric): Sent[] =>
+  fabric.from(
+    'a',
+    ethernet(
+      { src: MACS.a, dst: MACS.gateway, type: 0x86dd },
+      udp6({ from: IPS6.a, to: 'fd00:96::10', sport: 4000, dport: 80 }),
     ),
   );
 
@@ -264,24 +283,9 @@ describe('answers', () => {
   });
 
   it('S21, N31: in IPv6 too', () => {
-    const service6 = (backend: string): Op =>
-      shop({
-        protocol: 17,
-        vip: address6('fd00:96::10'),
-        frontends: [{ kind: 'clusterIP', address: address6('fd00:96::10'), port: 80 }],
-        backends: [{ address: address6(backend), port: 8080 }],
-      });
-    const ask = (fabric: Fabric) =>
-      fabric.from(
-        'a',
-        ethernet(
-          { src: MACS.a, dst: MACS.gateway, type: 0x86dd },
-          udp6({ from: IPS6.a, to: 'fd00:96::10', sport: 4000, dport: 80 }),
-        ),
-      );
     const reply = (from: string, to: string, dport: number) => udp6({ from, to, sport: 8080, dport });
     const masked = fabricWith(host({ masqueradeAll: true }), service6(IPS6.b));
-    const there = readIpv6(ask(masked)[0]!.frame);
+    const there = readIpv6(ask6(masked)[0]!.frame);
     expect(there.from).toBe(hex6(IPS6.c));
     const [back] = masked.from(
       'b',
@@ -294,7 +298,7 @@ describe('answers', () => {
     expect(checksumIsRight6(view.packet)).toBe(true);
 
     const hairpin = fabricWith(service6(IPS6.a));
-    const mirrored = readIpv6(ask(hairpin)[0]!.frame);
+    const mirrored = readIpv6(ask6(hairpin)[0]!.frame);
     expect(mirrored.from).toBe(hex6(IPS6.gateway));
     const [own] = hairpin.from(
       'a',
@@ -303,9 +307,27 @@ describe('answers', () => {
     expect(readIpv6(own!.frame)).toMatchObject({ from: hex6('fd00:96::10'), dport: 4000 });
 
     const away = fabricWith(host({ masqueradeAll: true }), service6('2001:db8::77'));
-    const [out] = ask(away);
+    const [out] = ask6(away);
     expect([out!.to, readIpv6(out!.frame).from]).toEqual(['c', hex6(IPS6.gateway)]);
     expect(checksumIsRight6(readIpv6(own!.frame).packet)).toBe(true);
+  });
+
+  it('N40: an answer that is to be routed on must have a right header checksum', () => {
+    const fabric = fabricWith(shop());
+    const there = seen(open(fabric, 'pod', NODE));
+    const packet = tcp({
+      from: IPS.b,
+      to: IPS.c,
+      sport: 8080,
+      dport: there.sport,
+      flags: 'SA',
+      seq: 7,
+      ack: 1001,
+    });
+    const frame = (bytes: number[]) => ethernet({ src: MACS.b, dst: MACS.c }, bytes);
+    expect(fabric.from('b', frame(packet.with(10, packet[10]! ^ 1)))).toEqual([]);
+    expect(fabric.drops()).toEqual({ BAD_IP_HEADER: 1 });
+    expect(fabric.from('b', frame(packet)).map(({ to }) => to)).toEqual(['a']);
   });
 
   it('N6, A4: what reaches the host’s address and belongs to no flow is the host’s', () => {
@@ -391,15 +413,82 @@ describe('one way or the other', () => {
     expect(sent.map(({ to }) => to)).toEqual(Array(8).fill('b'));
     for (const one of sent) expect(seen([one])).toMatchObject({ from: IPS.c, sport: there.sport });
   });
+});
 
-  it('N4: a host port that changes its address keeps the flows it has', () => {
+describe('an address that goes', () => {
+  const moved = (...ips: string[]): Op => ({
+    op: 'port',
+    port: port('c', { isHost: true, addresses: ips.map(address4) }),
+  });
+  const ask = (fabric: Fabric, to: string, sport: number) =>
+    fabric.from(
+      'a',
+      ethernet({ src: MACS.a, dst: MACS.gateway }, udp({ from: IPS.a, to, sport, dport: 80 })),
+    );
+  const flows = (fabric: Fabric) => fabric.dataplane.pipeline.flows.count;
+
+  it('N29: takes the flows behind it along, and no others; their clients are told', () => {
+    const fabric = fabricWith(shop());
+    for (const sender of ['outside', 'pod', 'host'] as const) open(fabric, sender, NODE, { sport: 1 });
+    open(fabric, 'pod', VIP, { sport: 2 }); // seen as itself
+    expect(flows(fabric)).toBe(4);
+    fabric.dataplane.apply([moved('10.77.0.99')]);
+    expect(flows(fabric)).toBe(1);
+    const [reset] = open(fabric, 'pod', NODE, { sport: 1, flags: 'A', seq: 1001, ack: 8 });
+    expect([reset!.to, readIpv4(reset!.frame).flags]).toEqual(['a', 'R']);
+    expect(seen(open(fabric, 'outside', NODE, { sport: 1 })).from).toBe('10.77.0.99');
+    expect(seen(open(fabric, 'pod', VIP, { sport: 2 })).from).toBe(IPS.a);
+  });
+
+  it('N29: and lets them stay while the host port has it at all', () => {
     const fabric = fabricWith(shop());
     const there = seen(open(fabric, 'outside', NODE));
-    fabric.dataplane.apply([
-      { op: 'port', port: port('c', { isHost: true, addresses: [address4('10.77.0.99')] }) },
-    ]);
+    fabric.dataplane.apply([moved('10.77.0.99', IPS.c)]);
+    fabric.dataplane.apply([{ op: 'remove-port', id: 4 }, moved(IPS.c, '10.77.0.99')]);
     expect(seen(open(fabric, 'outside', NODE)).sport).toBe(there.sport);
-    expect(seen(open(fabric, 'outside', NODE, { sport: 2 })).from).toBe('10.77.0.99');
+  });
+
+  it.each([
+    ['leaves', { op: 'remove-port', id: 4 }],
+    ['is no longer the host’s', { op: 'port', port: port('c') }],
+    ['has IPv6 only', { op: 'port', port: port('c', { isHost: true, addresses: [address6(IPS6.c)] }) }],
+  ] as const)('N29: the host port %s', (_what, op) => {
+    const fabric = fabricWith(shop(), hostPort, host({ masqueradeAll: true }));
+    fabric.dataplane.apply([
+      {
+        op: 'service',
+        service: service({ id: 1, name: 'default/dns:', protocol: 17, backends: endpoints(IPS.b) }),
+      },
+    ]);
+    open(fabric, 'pod', NODE);
+    expect(readIpv4(ask(fabric, VIP, 3)[0]!.frame).from).toBe(IPS.c);
+    expect(flows(fabric)).toBe(2);
+    fabric.dataplane.apply([op]);
+    expect(flows(fabric)).toBe(0);
+    // The next datagram begins anew, as whom it may now.
+    expect(readIpv4(ask(fabric, VIP, 3)[0]!.frame)).toMatchObject({ from: IPS.a, to: IPS.b });
+  });
+
+  it('N29: of the gateway, for a client that is its own endpoint', () => {
+    const fabric = fabricWith(shop({ backends: endpoints(IPS.a) }));
+    expect(seen(open(fabric, 'pod', VIP)).from).toBe(IPS.gateway);
+    const [first, ...others] = dualNetwork().subnets;
+    const next = { ...first!, gateway: address4('10.77.0.254') };
+    fabric.dataplane.apply([{ op: 'network', network: dualNetwork({ subnets: [next, ...others] }) }]);
+    expect(flows(fabric)).toBe(0);
+    expect(seen(open(fabric, 'pod', VIP)).from).toBe('10.77.0.254');
+  });
+
+  it('N29: IPv6 flows go with IPv6 addresses only', () => {
+    const both = host({ masqueradeAll: true });
+    const fabric = fabricWith(both, shop(), service6(IPS6.b));
+    open(fabric, 'pod', VIP);
+    ask6(fabric);
+    expect(flows(fabric)).toBe(2);
+    fabric.dataplane.apply([moved(IPS.c)]);
+    expect(flows(fabric)).toBe(1);
+    expect(seen(open(fabric, 'pod', VIP)).from).toBe(IPS.c);
+    expect(flows(fabric)).toBe(1);
   });
 });
 

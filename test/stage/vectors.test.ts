@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Op } from '../../src/dataplane/config.ts';
 import { deltaHalf, fold, sumBytes, updateField } from '../../src/wire/checksum.ts';
 import { address4, Fabric, MACS, macOf, network, peer, port, service } from '../fabric.ts';
-import { ethernet, hex, readIpv4, toHex } from '../frames.ts';
+import { ethernet, hex, internetChecksum, readIpv4, toHex } from '../frames.ts';
 
 /** The addresses of the vectors: clients 10.244.1.0/24 here, backends 10.244.2.0/24 behind p. */
 function cluster(...more: Op[]): Fabric {
@@ -132,7 +132,9 @@ describe('known-answer vectors', () => {
   ])('K12, N42: the partial checksum of a segment %s', (_, payload, before, after) => {
     const fabric = cluster(web());
     const frame = Uint8Array.from([...toGateway(K5_IN), ...new Array(payload).fill(0)]);
-    frame.set([(40 + payload) >> 8, (40 + payload) & 255], 16);
+    frame.set([(40 + payload) >> 8, (40 + payload) & 255, ...frame.subarray(18, 24), 0, 0], 16);
+    const header = internetChecksum(frame.subarray(14, 34));
+    frame.set([header >> 8, header & 255], 24);
     frame.set(hex(before), 50);
     const gso = payload > 0 ? { gsoType: 1, gsoSize: 1410 } : {};
     const [sent] = fabric.from('a', frame, { csumStart: 34, csumOffset: 16, ...gso });

@@ -34,8 +34,7 @@ class Choosing {
     }
     for (const _ of this.chooser.begin()) {
     }
-    for (const _ of this.chooser.prepare(records, 0)) {
-    }
+    if (this.chooser.isSlow(records, 0)) for (const _ of this.chooser.prepare(records, 0));
     this.chooser.change(records, 0);
     this.services.put(records, 0);
   }

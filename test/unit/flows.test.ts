@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Flows } from '../../src/conntrack/flows.ts';
-import { Line, TUPLE_WORDS } from '../../src/conntrack/tuple.ts';
+import { FLOW_WORDS, trafficAt, windowAt } from '../../src/conntrack/row.ts';
+import { TUPLE_WORDS } from '../../src/conntrack/tuple.ts';
 
 /** States by number, as timeouts.ts names them: what the model needs to know of each. */
 const STATES = {
@@ -151,9 +152,7 @@ describe('the flow table', () => {
           const listed: string[] = [];
           for (let row = 0; row < flows.extent; row++) {
             if (flows.isLive(row, clock()))
-              listed.push(
-                `${flows.word(row * 2, 1) >>> 16} ${flows.state[row]} ${(flows.expires[row]! - start) | 0}`,
-              );
+              listed.push(`${flows.word(row * 2, 1) >>> 16} ${flows.stateOf(row)} ${flows.left(row, start)}`);
           }
           expect(listed.sort()).toEqual(
             model
@@ -200,45 +199,41 @@ describe('the flow table', () => {
 
   it('N22: a removed row starts afresh', () => {
     const flows = new Flows(1, SEED);
-    const row = flows.add(...tuples(1), 10, 0);
-    flows.traffic.fill(9, row * 4, row * 4 + 4);
+    const row = flows.add(...tuples(2), 10, 0);
+    const fresh = [...flows.lines];
+    flows.remove(row);
+    flows.add(...tuples(1), 3, 5);
     for (const id of [row * 2, row * 2 + 1]) {
-      flows.windows.fill(9, id * 8, id * 8 + 8);
+      flows.lines.fill(9, windowAt(id), windowAt(id) + 8);
+      flows.traffic.fill(9, trafficAt(id), trafficAt(id) + 2);
       flows.prepare(id);
     }
     flows.remove(row);
     expect(flows.add(...tuples(2), 10, 0)).toBe(row);
-    expect([...flows.traffic.subarray(0, 4), ...flows.windows]).toEqual(new Array(4 + 16).fill(0));
-    for (const id of [0, 1]) expect(flows.word(id, Line.IS_READY)).toBe(0);
-    expect(flows.created).toBe(2);
+    expect([...flows.lines]).toEqual(fresh);
+    expect(flows.created).toBe(3);
   });
 
   it('N23: a resize keeps what is known of each flow', () => {
     const flows = new Flows(4, SEED);
-    for (let id = 0; id < 4; id++) {
+    const rows = [0, 1, 2, 3].map((id) => {
       const row = flows.add(...tuples(id), 3, id);
       flows.service[row] = id + 10;
       flows.generation[row] = id + 20;
-      flows.snat[row] = id & 1;
-      flows.windows.fill(id, row * 16, row * 16 + 8);
-      flows.windows.fill(-id, row * 16 + 8, row * 16 + 16);
-      flows.traffic.set([id, 1, 2, 3], row * 4);
-    }
+      for (const tuple of [row * 2, row * 2 + 1]) {
+        flows.lines.fill(tuple - 3, windowAt(tuple), windowAt(tuple) + 8);
+        flows.traffic.set([tuple, tuple + 0.5], trafficAt(tuple));
+      }
+      return [...flows.lines.subarray(row * FLOW_WORDS, (row + 1) * FLOW_WORDS)];
+    });
     flows.resize(1000);
     expect([flows.limit, flows.count, flows.created]).toEqual([1000, 4, 4]);
     for (let id = 0; id < 4; id++) {
       const tuple = tuples(id)[1];
       const row = flows.find(tuple, flows.hash(tuple), 5) >> 1;
-      expect([
-        flows.state[row],
-        flows.expires[row],
-        flows.service[row],
-        flows.generation[row],
-        flows.snat[row],
-      ]).toEqual([3, 86_400_000 + id, id + 10, id + 20, id & 1]);
-      const windows = flows.windows.subarray(row * 16, row * 16 + 16);
-      expect([...windows]).toEqual([...Array(8).fill(id), ...Array(8).fill(0 - id)]);
-      expect([...flows.traffic.subarray(row * 4, row * 4 + 4)]).toEqual([id, 1, 2, 3]);
+      expect([...flows.lines.subarray(row * FLOW_WORDS, (row + 1) * FLOW_WORDS)]).toEqual(rows[id]);
+      expect([flows.stateOf(row), flows.left(row, id)]).toEqual([3, 86_400_000]);
+      expect([flows.service[row], flows.generation[row]]).toEqual([id + 10, id + 20]);
     }
     flows.resize(2);
     expect([flows.limit, flows.count]).toEqual([2, 4]);

@@ -22,8 +22,11 @@ export function checkPorts(set: Findings): void {
   set.ports.forEach((port, i) => {
     if (i === MOST_PORTS) set.refuse(port, 'metadata.name', `more than ${MOST_PORTS} ports`);
     const { netns, interface: name, network: networkName, mac } = port.spec;
+    const network = networks.get(networkName);
     const twin = claim(interfaces, `${netns} ${name}`, port);
-    if (twin !== undefined) {
+    // Of a network's second port of the host more is wrong than the name, which is the network's unless it says another.
+    const isSecond = netns === null && network !== undefined && hostPorts.get(network) === twin;
+    if (twin !== undefined && !isSecond) {
       const where = netns === null ? "the daemon's own namespace" : netns;
       set.refuse(
         port,
@@ -31,7 +34,6 @@ export function checkPorts(set: Findings): void {
         `${name} in ${where} is port ${twin.name}'s (${formatOrigin(twin.origin)}); use another name or netns`,
       );
     }
-    const network = networks.get(networkName);
     if (network === undefined) {
       set.refuse(port, 'spec.network', unknownNetwork(networkName, [...networks.keys()]));
       return;

@@ -1,7 +1,7 @@
 /** Services and EndpointSlices, each by itself: addresses, node ports, annotations, endpoints one by one. */
-import { contains, familyOf, formatWords } from '../../wire/address.ts';
+import { contains, familyOf, formatWords, parseAddress, sameWords } from '../../wire/address.ts';
 import { FIRST_NODE_PORT, LAST_NODE_PORT } from '../allocation/range.ts';
-import { nearest, show } from '../problem.ts';
+import { nearest, problemIn, show } from '../problem.ts';
 import { endpointRefusal, SERVICE_LABEL, WEIGHT_ANNOTATION, weightOf } from '../schema/endpoint-slice.ts';
 import {
   addressesIn,
@@ -10,8 +10,8 @@ import {
   familiesOf,
   SERVICE_ANNOTATIONS,
 } from '../schema/service.ts';
-import type { Surroundings } from '../surroundings.ts';
-import type { Resource, ResourceOf } from '../types.ts';
+import type { NodeFacts, Surroundings } from '../surroundings.ts';
+import type { Problem, Resource, ResourceOf } from '../types.ts';
 
 export type Report = (resource: Resource, path: string, message: string) => void;
 
@@ -39,6 +39,24 @@ export function checkVips(
     const all = known.map(({ text }) => text).join(', ');
     say(`${formatWords(words)} lies outside the service networks; use one of ${all}`);
   }
+}
+
+/** Addresses a Service has in common with this host, whose kernel keeps what comes for them. */
+export function ownAddressWarnings(resources: readonly Resource[], { hostAddresses }: NodeFacts): Problem[] {
+  const services = resources.filter((resource) => resource.kind === 'Service' && !resource.isPlain);
+  if (services.length === 0) return [];
+  const own = [...new Set(hostAddresses?.())].map((text) => parseAddress(text).words);
+  return services.flatMap((service) =>
+    (service as ResourceOf<'Service'>).spec.addresses.flatMap(({ words }) => {
+      if (!own.some((other) => sameWords(other, words))) return [];
+      const what = `${formatWords(words)} is this host’s own address, and stays the host’s: only pods find the Service there`;
+      return problemIn(
+        service,
+        addressPath(service.document, words),
+        `${what}; use a node port or another address`,
+      );
+    }),
+  );
 }
 
 /** What a Service says that is not followed. */

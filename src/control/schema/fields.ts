@@ -115,11 +115,12 @@ export function duration(min: number, max: number, never: boolean): Field<number
         `${show(value)} could mean never or at once; write never, or a duration from ${min}s`,
       );
     }
-    if (match === null && /^\d+(\.\d+)?$/.test(String(value))) {
+    const isIn = (seconds: number): boolean => seconds >= min && seconds <= max;
+    if (match === null && /^\d+(\.\d+)?$/.test(String(value)) && isIn(Number(value))) {
       throw new Refusal(`${show(value)} has no unit; write ${value}s or ${expected}`);
     }
     const seconds = match === null ? Number.NaN : Number(match[1]) * UNITS[match[2]!]!;
-    return seconds >= min && seconds <= max ? seconds : undefined;
+    return isIn(seconds) ? seconds : undefined;
   });
 }
 

@@ -20,7 +20,6 @@ import {
   underlayAddress,
 } from './fields.ts';
 import { portRange } from './network.ts';
-import { interfaceName } from './port.ts';
 
 /** Flows this host tracks at most unless told otherwise (N22). */
 const DEFAULT_FLOWS = Math.max(131_072, 32_768 * availableParallelism());
@@ -70,7 +69,6 @@ export const hostSchema = ownKind(
           throw new Refusal(`"${address.data}" is not an IPv6 address; give it as address`);
         return address.data;
       }).optional(),
-      interface: interfaceName().optional(),
     }),
     nodeName: text('the name of this Node in Kubernetes').optional(),
     zone: text('the zone of this Node').optional(),

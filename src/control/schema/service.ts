@@ -32,7 +32,7 @@ const trafficPolicy = () => choice('Cluster', 'Local').default('Cluster');
 export const serviceSchema = z.looseObject({
   metadata: kubernetesMetadata(),
   spec: z.looseObject({
-    type: anyText().default('ClusterIP'),
+    type: choice('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName').default('ClusterIP'),
     ipFamilies: z.array(choice('IPv4', 'IPv6')).default([]),
     ipFamilyPolicy: choice('SingleStack', 'PreferDualStack', 'RequireDualStack').default('SingleStack'),
     allocateLoadBalancerNodePorts: boolean().default(true),
@@ -75,8 +75,7 @@ export const serviceSchema = z.looseObject({
 });
 
 export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSchema>): ServiceSpec {
-  const ignored =
-    PROXY_LABEL in metadata.labels || HEADLESS_LABEL in metadata.labels || spec.type === 'ExternalName';
+  const ignored = isOthers(metadata.labels, spec.type);
   const clusterIPs = spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ''];
   const ingress = status.loadBalancer.ingress.filter(({ ip, ipMode }) => ip && ipMode === 'VIP');
   const externals = distinct([
@@ -105,6 +104,10 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
     wants: ignored || clusterIPs.includes('None') ? undefined : wantsOf(spec, clusterIPs, externals),
   });
 }
+
+/** S2: whether a Service is for another proxy, or for name servers alone, whatever addresses it has. */
+const isOthers = (labels: Readonly<Record<string, string>>, type: string | undefined): boolean =>
+  PROXY_LABEL in labels || HEADLESS_LABEL in labels || type === 'ExternalName';
 
 /** S38: what an API server would have filled in; undefined when nothing is missing. */
 function wantsOf(

@@ -3,7 +3,7 @@
  * Service that asks for one (S34–S36). Follows every transaction.
  */
 import type { Logger } from 'pino';
-import { problemIn } from '../../control/problem.ts';
+import { formatProblem, problemIn } from '../../control/problem.ts';
 import type { HealthCheck } from '../../control/services.ts';
 import type { Endpoint, Problem, Resource, ResourceOf } from '../../control/types.ts';
 import type { Counters } from '../../telemetry/counters.ts';
@@ -33,6 +33,7 @@ export class Health {
   readonly #proxy: Bound;
   readonly #metrics: Bound;
   #updating: Promise<void> = Promise.resolve();
+  #refused: readonly Problem[] = [];
   #isFollowing = false;
 
   constructor(facts: HealthFacts, counters: Counters, log: Logger) {
@@ -45,6 +46,11 @@ export class Health {
     progress.add({ queued() {}, finished: () => this.#follow() });
     this.#proxy = new Bound((path) => answerHealth(path, progress, facts.isNodeEligible()));
     this.#metrics = new Bound((path) => answerMetrics(path, metrics));
+  }
+
+  /** What is not listening, and why, one line each. */
+  get problems(): readonly string[] {
+    return [...this.#refused.map(formatProblem), ...this.#services.problems];
   }
 
   /** Opens what the Host asks for, and from then on follows it. @returns what could not be opened */
@@ -88,6 +94,7 @@ export class Health {
     await move(this.#proxy, 'health');
     await move(this.#metrics, 'metrics');
     await this.#services.update(facts.checks(), facts.nodeAddresses());
+    this.#refused = problems;
     return problems;
   }
 }
@@ -116,7 +123,8 @@ class Bound {
 }
 
 function refusal(host: Resource, field: string, error: Error): Problem {
-  const remedy = `stop it, choose another address and port, or write ${field}: {bind: none}`;
+  const stop = error.message.endsWith('another process') ? 'stop it, ' : '';
+  const remedy = `${stop}choose another address and port, or write ${field}: {bind: none}`;
   return problemIn(host, `spec.${field}.bind`, `${error.message}; ${remedy}`);
 }
 

@@ -4,7 +4,7 @@
  */
 import { Gauge, Histogram, Registry, Counter as Total } from 'prom-client';
 import type { Resource } from '../../control/types.ts';
-import { COUNTER_FIELDS, Counter, type Counters, Global, LOCATIONS } from '../../telemetry/counters.ts';
+import { Counter, type Counters, Global, LOCATIONS } from '../../telemetry/counters.ts';
 import { DROP_REASONS, Drop } from '../../telemetry/drop.ts';
 import type { Observer, Progress } from './progress.ts';
 
@@ -60,9 +60,12 @@ export class Metrics implements Observer {
       sample(Total, registers, `twill_${name}_total`, help, read, label);
     total('flows_created', 'Connections translated so far', () => [['', globals[Global.FLOWS_CREATED]!]]);
     total('flows_evicted', 'Connections that made room', () => [['', globals[Global.FLOWS_EVICTED]!]]);
+    total('datagrams_evicted', 'Datagrams in fragments that made room', () => [
+      ['', globals[Global.DATAGRAMS_EVICTED]!],
+    ]);
     total('drops', 'Frames dropped', () => drops(counters), 'reason');
     const each = (field: Counter) => (): Rows =>
-      [...sources.locations()].map(([at, name]) => [name, counters.values[at * COUNTER_FIELDS + field]!]);
+      [...sources.locations()].map(([at, name]) => [name, counters.at(at, field)]);
     total('received_frames', 'Frames from a port or peer', each(Counter.RX), 'location');
     total('received_bytes', 'Bytes from a port or peer', each(Counter.RX_BYTES), 'location');
     total('sent_frames', 'Frames to a port or peer', each(Counter.TX), 'location');

@@ -12,6 +12,8 @@ export class ServiceHealth {
   readonly #isHealthy: () => boolean;
   /** By endpoint text. */
   readonly #open = new Map<string, Listener>();
+  /** By endpoint text, one line each. */
+  readonly #refused = new Map<string, string>();
   #checks = new Map<number, HealthCheck>();
 
   constructor(log: Logger, isHealthy: () => boolean) {
@@ -19,8 +21,14 @@ export class ServiceHealth {
     this.#isHealthy = isHealthy;
   }
 
+  /** Why some ports are not served; their load balancers take this host for one without endpoints. */
+  get problems(): readonly string[] {
+    return [...this.#refused.values()];
+  }
+
   /**
-   * Opens and closes what differs. A port that cannot be had is an error in the log, and is tried again at every update.
+   * Opens and closes what differs. A port that cannot be had is among the `problems`, once in the log, and is tried again
+   * at every update.
    * @param addresses where NodePorts answer
    */
   async update(checks: readonly HealthCheck[], addresses: readonly string[]): Promise<void> {
@@ -34,14 +42,18 @@ export class ServiceHealth {
       this.#open.delete(text);
       await listener.close();
     }
+    for (const text of this.#refused.keys()) if (!wanted.has(text)) this.#refused.delete(text);
     for (const [text, endpoint] of wanted) {
       if (this.#open.has(text)) continue;
       try {
         this.#open.set(text, await Listener.open(endpoint, () => this.#answer(endpoint.port)));
+        this.#refused.delete(text);
       } catch (error) {
         const { namespace, name } = this.#checks.get(endpoint.port)!;
         const service = `${namespace}/${name}`;
-        this.#log.error({ service, reason: (error as Error).message }, 'health check port not served');
+        const reason = (error as Error).message;
+        if (!this.#refused.has(text)) this.#log.error({ service, reason }, 'health check port not served');
+        this.#refused.set(text, `health check port of Service ${service} is not served: ${reason}`);
       }
     }
   }

@@ -5,9 +5,10 @@ import type { Allocation, Change } from '../../control/types.ts';
 import type { Fate, FateRow } from '../../dataplane/messages.ts';
 import { call } from '../client.ts';
 import type { Context } from '../context.ts';
+import { Failed } from '../failure.ts';
 import { type ClientOptions, outputOption, socketOption, socketPath, timeoutOption } from '../options.ts';
 import { readPaths } from '../paths.ts';
-import { type Column, renderTable, SCREEN_COLUMNS } from '../table.ts';
+import { type Column, renderTable } from '../table.ts';
 
 /** Flows a dry run names before it only counts them. */
 const MOST_FLOWS = 20;
@@ -44,6 +45,7 @@ export function registerApply(program: Command, context: Context): void {
           printFates(context, answer.flows, answer.fates, options.output === 'wide');
         }
       }
+      if (answer.changes.length === 0) throw new Failed(`no resource in ${options.filename.join(', ')}`);
     });
 }
 
@@ -73,7 +75,7 @@ function printFates(
   if (flows.length === 0) return;
   const sorted = ORDER.flatMap((fate) => flows.filter((row) => row.fate === fate));
   const shown = isWide ? sorted : sorted.slice(0, MOST_FLOWS);
-  context.stdout.write(renderTable(FATES, shown, isWide ? 0 : SCREEN_COLUMNS));
+  context.stdout.write(renderTable(FATES, shown, context.stdout.columns, isWide));
   const more = sorted.length - shown.length;
   if (more > 0) context.stdout.write(`… and ${more} more: -o wide, or -o json\n`);
 }

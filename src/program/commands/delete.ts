@@ -17,7 +17,7 @@ export function registerDelete(program: Command, context: Context): void {
     .command('delete')
     .summary('delete a resource of the running daemon')
     .description('Deletes a resource of the running daemon.')
-    .argument('<kind>', 'network, port, peer, service, endpointslice; or KIND/NAME')
+    .argument('<kind>', 'network, port, peer, service, endpointslice, node, servicecidr; or KIND/NAME')
     .argument('[name]')
     .option('-n, --namespace <name>', 'of a Service or EndpointSlice (default: default)')
     .addOption(socketOption())

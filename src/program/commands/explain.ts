@@ -49,7 +49,9 @@ export function registerExplain(program: Command, context: Context): void {
       else if (options.output === 'yaml') context.stdout.write((await import('yaml')).stringify(explanation));
       else {
         const { renderExplanation } = await import('../explanation.ts');
-        context.stdout.write(renderExplanation(explanation, options.output === 'wide'));
+        context.stdout.write(
+          renderExplanation(explanation, context.stdout.columns, options.output === 'wide'),
+        );
       }
     });
 }

@@ -13,7 +13,7 @@ import {
   socketPath,
   timeoutOption,
 } from '../options.ts';
-import { renderTable, SCREEN_COLUMNS } from '../table.ts';
+import { renderTable } from '../table.ts';
 
 type Item = ResourceItem | LiveRow;
 
@@ -74,6 +74,6 @@ async function print(context: Context, kind: GetKind, items: readonly Item[], fo
     context.stderr.write(`no ${kind}\n`);
   } else {
     const { VIEWS } = await import('../views.ts');
-    context.stdout.write(renderTable(VIEWS[kind].columns, items, format === 'wide' ? 0 : SCREEN_COLUMNS));
+    context.stdout.write(renderTable(VIEWS[kind].columns, items, context.stdout.columns, format === 'wide'));
   }
 }

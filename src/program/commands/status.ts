@@ -6,7 +6,7 @@ import { type Context, paint } from '../context.ts';
 import { age, milliseconds, si } from '../figures.ts';
 import { type ClientOptions, outputOption, socketOption, socketPath, timeoutOption } from '../options.ts';
 import type { Outcome } from '../run.ts';
-import { type Column, renderTable, SCREEN_COLUMNS, truncate } from '../table.ts';
+import { type Column, renderTable, truncate } from '../table.ts';
 
 /** Rows per table, so that all of it stays on a screen of 40 lines. */
 const MOST_ROWS = 8;
@@ -64,26 +64,25 @@ const DROPS: readonly Column<DropTotal>[] = [
 function screen(context: Context, status: Status): string {
   const colour = paint(context, context.stdout);
   const { counts } = status;
+  const { columns } = context.stdout;
   const more = status.problems.length - MOST_ROWS;
   const verdict = status.healthy ? colour('green', '✔ healthy') : colour('red', '✖ not healthy');
   const lines = [
     `${verdict}  host ${status.host}, up ${age(status.uptime)}, twill ${status.version}, pid ${status.pid}`,
-    ...status.problems.slice(0, MOST_ROWS).map((problem) => truncate(`  ${problem}`, SCREEN_COLUMNS)),
+    ...status.problems.slice(0, MOST_ROWS).map((problem) => truncate(`  ${problem}`, columns)),
     ...(more > 0 ? [`  … and ${more} more: twill status -o json`] : []),
     `networks ${counts.networks}  ports ${counts.ports}  peers ${counts.peers}  services ${counts.services}  flows ${counts.flows}`,
-    truncate(`peer probing: ${status.probing}`, SCREEN_COLUMNS),
-    ...status.hostPorts.map((port, i) =>
-      truncate(hostPort(port, i === 0 ? status.hostRoutes : 0), SCREEN_COLUMNS),
-    ),
+    truncate(`peer probing: ${status.probing}`, columns),
+    ...status.hostPorts.map((port, i) => truncate(hostPort(port, i === 0 ? status.hostRoutes : 0), columns)),
   ];
   const busiest = [...status.ports].sort(
     (a, b) =>
       Number(b.state === 'gone') - Number(a.state === 'gone') || b.rxRate + b.txRate - a.rxRate - a.txRate,
   );
   const blocks = [
-    block(PORTS, busiest, 'twill get ports'),
-    block(PEERS, status.peers, 'twill get peers'),
-    block(DROPS, status.drops, 'twill get drops'),
+    block(PORTS, busiest, columns, 'twill get ports'),
+    block(PEERS, status.peers, columns, 'twill get peers'),
+    block(DROPS, status.drops, columns, 'twill get drops'),
   ];
   return [`${lines.join('\n')}\n`, ...blocks.filter((text) => text !== '')].join('\n');
 }
@@ -95,8 +94,9 @@ function hostPort(port: Status['hostPorts'][number], routes: number): string {
   return `the host in ${network}: ${link} ${addresses.join(' ')}${how}`;
 }
 
-function block<T>(columns: readonly Column<T>[], rows: readonly T[], all: string): string {
+function block<T>(columns: readonly Column<T>[], rows: readonly T[], width: number, all: string): string {
   if (rows.length === 0) return '';
   const more = rows.length - MOST_ROWS;
-  return renderTable(columns, rows.slice(0, MOST_ROWS)) + (more > 0 ? `… and ${more} more: ${all}\n` : '');
+  const table = renderTable(columns, rows.slice(0, MOST_ROWS), width);
+  return table + (more > 0 ? `… and ${more} more: ${all}\n` : '');
 }

@@ -22,7 +22,7 @@ export function registerUp(program: Command, context: Context, outcome: Outcome)
     .summary('run the daemon in the foreground')
     .description(
       'Runs the daemon in the foreground. Logs to stderr; "ready" when every port forwards. ' +
-        'SIGHUP re-reads the files; SIGTERM and Ctrl-C leave nothing behind.',
+        'SIGHUP re-reads the files, and leaves what was applied; SIGTERM and Ctrl-C leave nothing behind.',
     )
     .requiredOption('-f, --filename <path...>', 'files, directories, or - for standard input')
     .addOption(socketOption())

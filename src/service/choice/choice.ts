@@ -48,7 +48,7 @@ export const weightOf = ({ endpoints, first }: Choice, index: number): number =>
   endpoints[first + index * BACKEND_WORDS + 4]! >>> 16;
 
 /** Negative, 0 or positive: the order of endpoints by address and port, whatever their weights. */
-function compare(a: Int32Array, at: number, b: Int32Array, bt: number): number {
+export function compare(a: Int32Array, at: number, b: Int32Array, bt: number): number {
   for (let i = 0; i < 4; i++) {
     if (a[at + i] !== b[bt + i]) return a[at + i]! >>> 0 < b[bt + i]! >>> 0 ? -1 : 1;
   }

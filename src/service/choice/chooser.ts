@@ -49,8 +49,8 @@ export class Chooser {
   private readonly clients = new Hasher(0x636c6965);
   /** Number of the latest change of a service port; never 0. */
   private clock = 1;
-  /** Number of the latest transaction that changed any. */
-  private transaction = 0;
+  /** Number of the latest transaction that changed any, or is about to. */
+  transaction = 0;
 
   constructor(
     private readonly services: Services,
@@ -164,9 +164,13 @@ export class Chooser {
     Object.assign(this, { way, count, table, version });
   }
 
-  /** Before `change`: makes what takes long to make of the record at `at`, a step per `next()`. */
+  /** Whether the record at `at` takes long to make a table of. */
+  isSlow(records: Int32Array, at: number): boolean {
+    return flagOf(records, at) === Way.MAGLEV;
+  }
+
+  /** Before `change`: makes the table of a record that is slow, a step per `next()`. */
   *prepare(records: Int32Array, at: number): Generator<void> {
-    if (flagOf(records, at) !== Way.MAGLEV) return;
     const choice = { ...NO_CHOICE };
     for (const set of SETS) {
       readRecord(choice, records, at, set);
