@@ -1,4 +1,5 @@
 import type { FlowTimeouts } from '../dataplane/config.ts';
+import { SctpState } from './sctp.ts';
 import { TcpState } from './tcp-state.ts';
 
 /** `state` of UDP flows, above the TCP states. */
@@ -8,7 +9,7 @@ export const enum UdpState {
 }
 
 /** Rows of a table of idle times. */
-export const TIMERS = 12;
+export const TIMERS = SctpState.END;
 
 /** Idle times of N20, s. */
 const USUAL = {
@@ -23,6 +24,11 @@ const USUAL = {
   tcpUnacknowledged: 300,
   udpUnreplied: 30,
   udpReplied: 120,
+  sctpClosed: 10,
+  sctpCookieWait: 3,
+  sctpCookieEchoed: 3,
+  sctpEstablished: 210,
+  sctpShutdown: 3,
 };
 type Timers = Readonly<Record<keyof typeof USUAL, number>>;
 
@@ -39,6 +45,11 @@ const FLOORS: Timers = {
   tcpUnacknowledged: 300,
   udpUnreplied: 120,
   udpReplied: 120,
+  sctpClosed: 0,
+  sctpCookieWait: 0,
+  sctpCookieEchoed: 0,
+  sctpEstablished: 0,
+  sctpShutdown: 0,
 };
 
 const inMs = (timers: Timers): Timers => {
@@ -60,6 +71,13 @@ function column(timers: Timers): number[] {
   by[TcpState.CLOSE] = timers.tcpClose;
   by[UdpState.UNREPLIED] = timers.udpUnreplied;
   by[UdpState.REPLIED] = timers.udpReplied;
+  by[SctpState.CLOSED] = timers.sctpClosed;
+  by[SctpState.COOKIE_WAIT] = timers.sctpCookieWait;
+  by[SctpState.COOKIE_ECHOED] = timers.sctpCookieEchoed;
+  by[SctpState.ESTABLISHED] = timers.sctpEstablished;
+  by[SctpState.SHUTDOWN_SENT] = timers.sctpShutdown;
+  by[SctpState.SHUTDOWN_RECD] = timers.sctpShutdown;
+  by[SctpState.SHUTDOWN_ACK_SENT] = timers.sctpShutdown;
   return by;
 }
 
@@ -95,12 +113,19 @@ EVICTION_CLASS[TcpState.SYN_SENT] = EvictionClass.UNREPLIED_TCP;
 EVICTION_CLASS[TcpState.SYN_SENT2] = EvictionClass.UNREPLIED_TCP;
 // The initiator has not replied to the responder's SYN: of a flood none ever does.
 EVICTION_CLASS[TcpState.SYN_RECV] = EvictionClass.UNREPLIED_TCP;
+// The same of associations: what is not set up is nobody's loss.
+EVICTION_CLASS[SctpState.CLOSED] = EvictionClass.UNREPLIED_TCP;
+EVICTION_CLASS[SctpState.COOKIE_WAIT] = EvictionClass.UNREPLIED_TCP;
+EVICTION_CLASS[SctpState.COOKIE_ECHOED] = EvictionClass.UNREPLIED_TCP;
 for (const state of [
   TcpState.FIN_WAIT,
   TcpState.CLOSE_WAIT,
   TcpState.LAST_ACK,
   TcpState.TIME_WAIT,
   TcpState.CLOSE,
+  SctpState.SHUTDOWN_SENT,
+  SctpState.SHUTDOWN_RECD,
+  SctpState.SHUTDOWN_ACK_SENT,
 ]) {
   EVICTION_CLASS[state] = EvictionClass.CLOSING_TCP;
 }

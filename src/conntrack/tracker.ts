@@ -5,6 +5,7 @@ import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
 import { TCP_BYTES, Tcp, TcpFlag } from '../wire/tcp.ts';
 import type { Flows } from './flows.ts';
 import { windowAt } from './row.ts';
+import { beginAssociation, stepAssociation } from './sctp.ts';
 import { readSack, readSynOptions } from './tcp-options.ts';
 import { IGNORE, INVALID, isPossible, nextTcpState, OUT_OF_WINDOW, TcpState } from './tcp-state.ts';
 import { UdpState } from './timeouts.ts';
@@ -44,7 +45,13 @@ export class Tracker {
 
   /** What the first packet of a flow says. @param beyond bytes of it that are in later fragments */
   begin(slot: number, row: number, beyond: number): void {
-    if (this.packets.protocol[slot] !== Protocol.TCP || !this.read(slot, beyond)) return;
+    const { packets, flows } = this;
+    const protocol = packets.protocol[slot];
+    if (protocol === Protocol.SCTP) {
+      const own = windowAt(row * 2);
+      beginAssociation(packets.view, packets.l4[slot]!, flows.lines, own, windowAt(row * 2 + 1));
+    }
+    if (protocol !== Protocol.TCP || !this.read(slot, beyond)) return;
     this.beginWindow(row * 2 + ORIGINAL);
   }
 
@@ -54,8 +61,9 @@ export class Tracker {
    * @returns the new state, or IGNORE, INVALID, OUT_OF_WINDOW, NEW_FLOW.
    */
   step(slot: number, row: number, direction: number, beyond: number, now: number): number {
-    const isTcp = this.packets.protocol[slot] === Protocol.TCP;
-    if (!isTcp) return this.stepUdp(row, direction, now);
+    const protocol = this.packets.protocol[slot];
+    if (protocol === Protocol.SCTP) return this.stepSctp(slot, row, direction, now);
+    if (protocol !== Protocol.TCP) return this.stepUdp(row, direction, now);
     return this.read(slot, beyond) ? this.stepTcp(row, direction, now) : INVALID;
   }
 
@@ -154,6 +162,22 @@ export class Tracker {
     const marks = ((this.flags >>> 1) & 1) + (this.flags & 1); // SYN and FIN count
     this.end = (this.seq + last - this.body + beyond + marks) | 0;
     return true;
+  }
+
+  private stepSctp(slot: number, row: number, direction: number, now: number): number {
+    const { packets, flows } = this;
+    const state = stepAssociation(
+      packets.view,
+      packets.l4[slot]!,
+      packets.endOf(slot),
+      flows.stateOf(row),
+      direction,
+      flows.lines,
+      windowAt(row * 2 + direction),
+      windowAt(row * 2 + (direction ^ 1)),
+    );
+    if (state < IGNORE) flows.refresh(row, state, now);
+    return state;
   }
 
   private stepUdp(row: number, direction: number, now: number): number {

@@ -1,6 +1,6 @@
 import type { Packets } from '../packet/packets.ts';
 import { EtherType } from '../wire/ethernet.ts';
-import { Ipv4 } from '../wire/ipv4.ts';
+import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 
 /**
@@ -51,13 +51,17 @@ export const enum Ready {
   TURNED = 2,
 }
 
+/** Protocols of which flows are tracked: both ports stand in front of the header. */
+export const hasPorts = (protocol: number): boolean =>
+  protocol === Protocol.TCP || protocol === Protocol.UDP || protocol === Protocol.SCTP;
+
 /** Which end of a packet or tuple. */
 export const enum End {
   SOURCE = 0,
   DESTINATION = 1,
 }
 
-/** Reads the tuple of a packet with a parsed IPv4 or IPv6 header and a TCP or UDP header into `into`. */
+/** Reads the tuple of a packet with a parsed IPv4 or IPv6 header and a header with ports into `into`. */
 export function readTuple(packets: Packets, slot: number, into: Int32Array): void {
   into[Word.SCOPE] = (packets.network[slot]! << 8) | packets.protocol[slot]!;
   into[Word.PORTS] = packets.view.getInt32(packets.l4[slot]!);

@@ -7,11 +7,17 @@ import { ResourceMap } from './named.ts';
 import { formatOrigin, nameOf, problemIn } from './problem.ts';
 import { ServiceBook } from './services.ts';
 import { surroundingsOf } from './surroundings.ts';
-import type { Problem, Resource, ResourceOf } from './types.ts';
+import type { Allocation, Problem, Resource, ResourceOf } from './types.ts';
 
 export interface Checked {
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
+}
+
+/** Of a set nobody runs yet. */
+export interface CheckedSet extends Checked {
+  /** What Services would be given (S38). */
+  readonly given: readonly Allocation[];
 }
 
 /** The resources of a set by kind, and where findings go. */
@@ -25,7 +31,7 @@ export interface Findings {
 }
 
 /** Judges a complete set: all problems (it must not be applied) and warnings (it may). */
-export function checkSet(resources: readonly Resource[]): Checked {
+export function checkSet(resources: readonly Resource[]): CheckedSet {
   const problems: Problem[] = [];
   const single = withoutDuplicates(resources, problems);
   const fabric = checkFabric(single);
@@ -34,6 +40,7 @@ export function checkSet(resources: readonly Resource[]): Checked {
   return {
     problems: [...problems, ...fabric.problems, ...services.problems],
     warnings: [...fabric.warnings, ...services.warnings],
+    given: services.given,
   };
 }
 

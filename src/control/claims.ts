@@ -47,7 +47,8 @@ export const precedence = (owner: Service, other: Service): string =>
 
 const fullName = ({ namespace, name }: Resource): string => `${namespace}/${name}`;
 
-function isOlder(a: Service, b: Service): boolean {
+/** The order in which Services come before each other. */
+export function isOlder(a: Service, b: Service): boolean {
   const [createdA, createdB] = [createdAt(a), createdAt(b)];
   return createdA === createdB ? fullName(a) < fullName(b) : createdA < createdB;
 }

@@ -64,7 +64,7 @@ export function localReady(slices: Slices, nodeName: string): number {
 export interface Query {
   readonly addressType: 'IPv4' | 'IPv6';
   readonly portName: string;
-  readonly protocol: 'TCP' | 'UDP';
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
   readonly nodeName: string;
   readonly zone: string;
   /** Which sets it needs (S10). */

@@ -23,7 +23,6 @@ export function hostConfig(host: Host, resources: readonly Resource[], facts: Fa
     masqueradeAll,
     timeouts: milliseconds(conntrack.timeouts),
     tcpLiberal: conntrack.tcpLiberal,
-    tcpLoose: conntrack.tcpLoose,
     natPorts: nat.ports,
     natRandom: nat.random,
     fragments: { maxBytes: fragments.maxBytes, timeout: Math.round(fragments.timeout * 1000) },

@@ -24,25 +24,31 @@ const enum Byte {
   CLOSE = 0x7d,
 }
 
+/** Of a table of keys: many more than keys, so that nearly every one is alone. */
+const PLACES = 1024;
+
 /** Keys a reader wants to tell apart: `nextKey` gives their position in the list, from 1. */
 export class Keys {
-  private readonly table = new Uint8Array(256);
+  private readonly table = new Uint8Array(PLACES);
+  private readonly hashes: Int32Array;
   private readonly names: readonly Buffer[];
 
   constructor(names: readonly string[]) {
     this.names = names.map((name) => Buffer.from(name));
-    this.names.forEach((name, i) => {
-      let at = hashOf(name, 0, name.length) & 0xff;
-      while (this.table[at] !== 0) at = (at + 1) & 0xff;
+    this.hashes = Int32Array.from(this.names, (name) => hashOf(name, 0, name.length));
+    this.hashes.forEach((hash, i) => {
+      let at = hash & (PLACES - 1);
+      while (this.table[at] !== 0) at = (at + 1) & (PLACES - 1);
       this.table[at] = i + 1;
     });
   }
 
   /** 0 when it is none of them. */
   find(bytes: Uint8Array, from: number, to: number, hash: number): number {
-    for (let at = hash & 0xff; this.table[at] !== 0; at = (at + 1) & 0xff) {
-      const name = this.names[this.table[at]! - 1]!;
-      if (name.length !== to - from) continue;
+    for (let at = hash & (PLACES - 1); this.table[at] !== 0; at = (at + 1) & (PLACES - 1)) {
+      const key = this.table[at]! - 1;
+      const name = this.names[key]!;
+      if (this.hashes[key] !== hash || name.length !== to - from) continue;
       let i = 0;
       while (i < name.length && name[i] === bytes[from + i]) i++;
       if (i === name.length) return this.table[at]!;
@@ -60,6 +66,8 @@ export class JsonCursor {
   failed = false;
   /** Where the last key begins, its quote included. */
   keyAt = 0;
+  private keyEnd = 0;
+  private keyHash = 0;
   private level = 0;
   /** Of the keys of all open objects: a hash, and where it begins. */
   private seen = new Int32Array(32 * 2);
@@ -102,9 +110,13 @@ export class JsonCursor {
     this.at = at;
   }
 
-  fail(): typeof END {
+  fail(): void {
     this.failed = true;
-    return END;
+  }
+
+  private reject(): false {
+    this.failed = true;
+    return false;
   }
 
   /** Into the object that begins here; then `nextKey` until END. */
@@ -119,7 +131,13 @@ export class JsonCursor {
 
   /** To the value of the next key of the open object. @returns its number, UNKNOWN, or END: behind the object */
   nextKey(): number {
-    if (this.failed) return END;
+    if (!this.advance()) return END;
+    return this.keys.find(this.bytes, this.keyAt + 1, this.keyEnd, this.keyHash);
+  }
+
+  /** To the value of the next key, whichever it is. @returns whether there is one */
+  private advance(): boolean {
+    if (this.failed) return false;
     const { bytes } = this;
     const first = this.opened[this.level]!;
     this.blanks();
@@ -127,37 +145,39 @@ export class JsonCursor {
       this.seenCount = first;
       this.level--;
       this.at++;
-      return END;
+      return false;
     }
     if (this.seenCount > first) {
-      if (bytes[this.at] !== Byte.COMMA) return this.fail();
+      if (bytes[this.at] !== Byte.COMMA) return this.reject();
       this.at++;
       this.blanks();
     }
-    if (bytes[this.at] !== Byte.QUOTE) return this.fail();
+    if (bytes[this.at] !== Byte.QUOTE) return this.reject();
     this.keyAt = this.at;
     const from = ++this.at;
     let hash = 0;
     let byte = bytes[from]!;
     while (byte !== Byte.QUOTE) {
-      if (byte === Byte.ESCAPE || byte < 0x20 || byte === undefined) return this.fail();
+      if (byte === Byte.ESCAPE || byte < 0x20 || byte === undefined) return this.reject();
       hash = (Math.imul(hash, 31) + byte) | 0;
       byte = bytes[++this.at]!;
     }
     const to = this.at++;
-    if (this.seenCount * 2 === this.seen.length && !this.seeMore()) return this.fail();
+    this.keyEnd = to;
+    this.keyHash = hash;
+    if (this.seenCount * 2 === this.seen.length && !this.seeMore()) return this.reject();
     const { seen } = this;
     for (let i = first; i < this.seenCount; i++) {
-      if (seen[i * 2] === hash && this.isKey(seen[i * 2 + 1]!, from, to)) return this.fail();
+      if (seen[i * 2] === hash && this.isKey(seen[i * 2 + 1]!, from, to)) return this.reject();
     }
     const place = this.seenCount++ * 2;
     seen[place] = hash;
     seen[place + 1] = from;
     this.blanks();
-    if (bytes[this.at] !== Byte.COLON) return this.fail();
+    if (bytes[this.at] !== Byte.COLON) return this.reject();
     this.at++;
     this.blanks();
-    return this.keys.find(bytes, from, to, hash);
+    return true;
   }
 
   /** Into the list that begins here; then `nextItem` until false, with `first` true once. */
@@ -197,7 +217,7 @@ export class JsonCursor {
         return;
       case Byte.OPEN:
         this.open();
-        while (this.nextKey() !== END) this.skip();
+        while (this.advance()) this.skip();
         return;
       case Byte.OPEN_LIST:
         this.openList();

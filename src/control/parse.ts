@@ -9,6 +9,7 @@ import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.
 import { API_VERSION } from './schema/envelope.ts';
 import { validate } from './schema/explain.ts';
 import { hostSchema, hostSpec } from './schema/host.ts';
+import { unknownFields } from './schema/kubernetes-fields.ts';
 import { networkSchema, networkSpec } from './schema/network.ts';
 import { nodeSchema, nodeSpec } from './schema/node.ts';
 import { peerSchema, peerSpec } from './schema/peer.ts';
@@ -38,6 +39,8 @@ const OWN_KINDS = KINDS.filter((kind) => READERS[kind].apiVersion === API_VERSIO
 
 /** Per file: one wrong bracket can make every line after it a problem. */
 const MOST_PROBLEMS = 20;
+/** Per file: one tool may write the same field into every object. */
+const MOST_UNKNOWN = 20;
 const NOWHERE = { line: 0, column: 0, path: '' } as const;
 
 /** Reads every source to its end: its problems at once, and the resources that have none. */
@@ -46,7 +49,8 @@ export function parseSources(sources: readonly Source[]): Parsed {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
   for (const source of sources) {
-    const first = problems.length;
+    const before = problems.length;
+    const unknown: Problem[] = [];
     const read = readDocuments(source);
     problems.push(...read.problems);
     for (const given of read.documents) {
@@ -57,17 +61,24 @@ export function parseSources(sources: readonly Source[]): Parsed {
       const document = isEndpoints(given) ? mirrored(given, warnings) : given;
       if (!document) continue;
       const kind = kindOf(document, problems, warnings);
+      if (kind) unknown.push(...unknownFields(given));
       const resource = kind && READERS[kind].read(document, problems);
       if (!resource) continue;
       resources.push(resource);
       warnings.push(...leadingZeros(document));
     }
-    const found = problems.splice(first).sort((a, b) => a.line - b.line || a.column - b.column);
-    problems.push(...found.slice(0, MOST_PROBLEMS));
-    const more = found.length - MOST_PROBLEMS;
-    if (more > 0) problems.push({ ...NOWHERE, file: source.file, message: `… and ${more} more` });
+    warnings.push(...first(unknown, MOST_UNKNOWN, source));
+    const found = problems.splice(before).sort((a, b) => a.line - b.line || a.column - b.column);
+    problems.push(...first(found, MOST_PROBLEMS, source));
   }
   return { resources, problems, warnings };
+}
+
+/** Some of what was found, and how many more there are. */
+function first(found: readonly Problem[], most: number, { file }: Source): readonly Problem[] {
+  const more = found.length - most;
+  if (more <= 0) return found;
+  return [...found.slice(0, most), { ...NOWHERE, file, message: `… and ${more} more` }];
 }
 
 /** The kind of a document this program reads; otherwise undefined and a problem or warning. */

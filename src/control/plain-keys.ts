@@ -1,4 +1,7 @@
-/** Keys that a Service or EndpointSlice in its usual form has, and those that make one unusual (`plain.ts`). */
+/**
+ * Keys that a Service or EndpointSlice in its usual form has, and those that make one unusual (`plain.ts`). Whatever is
+ * not here `schema/kubernetes-fields.ts` may know.
+ */
 import { Keys } from './json.ts';
 import { SERVICE_LABEL, WEIGHT_ANNOTATION } from './schema/endpoint-slice.ts';
 
@@ -32,8 +35,19 @@ export const enum Key {
   EXTERNAL_POLICY,
   STATUS,
   LOAD_BALANCER,
-  /** Keys from here on are left to the schemas. */
-  UNUSUAL,
+  IP_FAMILIES,
+  IP_FAMILY_POLICY,
+  BALANCER_NODE_PORTS,
+  TARGET_PORT,
+  APP_PROTOCOL,
+  /** From here on: metadata that is of no use. */
+  IDLE_METADATA,
+  /** Of a Service's spec. */
+  IDLE_SPEC = IDLE_METADATA + 11,
+  /** Of an endpoint. */
+  IDLE_ENDPOINT = IDLE_SPEC + 5,
+  /** Keys from here on are left to the schemas, as are unknown ones. */
+  UNUSUAL = IDLE_ENDPOINT + 4,
 }
 
 export const PLAIN_KEYS = new Keys([
@@ -66,6 +80,31 @@ export const PLAIN_KEYS = new Keys([
   'externalTrafficPolicy',
   'status',
   'loadBalancer',
+  'ipFamilies',
+  'ipFamilyPolicy',
+  'allocateLoadBalancerNodePorts',
+  'targetPort',
+  'appProtocol',
+  'uid',
+  'resourceVersion',
+  'generation',
+  'creationTimestamp',
+  'managedFields',
+  'ownerReferences',
+  'generateName',
+  'finalizers',
+  'selfLink',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+  'selector',
+  'publishNotReadyAddresses',
+  'trafficDistribution',
+  'loadBalancerClass',
+  'loadBalancerIP',
+  'zone',
+  'targetRef',
+  'hostname',
+  'deprecatedTopology',
   'service.kubernetes.io/service-proxy-name',
   'service.kubernetes.io/headless',
   'sessionAffinityConfig',

@@ -58,6 +58,13 @@ export class PlainValues {
     return word ?? words[0]!;
   }
 
+  /** This string and no other. */
+  protected only(word: string): void {
+    const from = this.cursor.at + 1;
+    const isPlain = this.cursor.skipString();
+    if (!isPlain || !isText(this.text.bytes, from, this.cursor.at - 1, word)) this.cursor.fail();
+  }
+
   protected boolean(): boolean {
     const isTrue = this.text.bytes[this.cursor.at] === 0x74;
     if (!isTrue && this.text.bytes[this.cursor.at] !== 0x66) this.cursor.fail();

@@ -32,12 +32,13 @@ export class PlainReader extends PlainValues {
   private addressType = '';
   private hasVip = false;
   private vipWord = 0;
-  private isNodePort = false;
   private internalLocal = false;
   private externalLocal = false;
   private ports: ServicePort[] = [];
   private nodes: string[] = [];
+  private type = '';
   private hasSpec = false;
+  private hasStatus = false;
   private isSlice = false;
   private words: Int32Array;
   private used = 0;
@@ -54,11 +55,11 @@ export class PlainReader extends PlainValues {
   /** @returns null when the object at `start` is not of the usual form. */
   read(start: number): PlainResource | null {
     const { cursor } = this;
-    this.kind = this.apiVersion = this.name = this.service = this.addressType = '';
+    this.kind = this.apiVersion = this.name = this.service = this.addressType = this.type = '';
     this.namespace = 'default';
     this.ports = [];
     this.nodes = [];
-    this.hasSpec = this.isSlice = this.hasVip = this.isNodePort = false;
+    this.hasSpec = this.hasStatus = this.isSlice = this.hasVip = false;
     this.internalLocal = this.externalLocal = false;
     if (this.used + MOST_ENDPOINTS * ENDPOINT_WORDS > POOL_WORDS) {
       this.words = new Int32Array(POOL_WORDS);
@@ -73,7 +74,7 @@ export class PlainReader extends PlainValues {
     const { kind, apiVersion, namespace, name, text, shared } = this;
     if (kind === 'Service' && apiVersion === 'v1') {
       if (!this.hasSpec || this.isSlice || !this.hasVip || !areDistinct(this.ports)) return null;
-      if (this.isNodePort && this.ports.some(({ nodePort }) => nodePort === 0)) return null;
+      if (this.wantsPorts()) return null;
       this.lastService = name;
       const ports = shared.servicePorts(this.ports);
       const { vipWord, internalLocal, externalLocal } = this;
@@ -90,7 +91,7 @@ export class PlainReader extends PlainValues {
       );
     }
     if (kind !== 'EndpointSlice' || apiVersion !== 'discovery.k8s.io/v1') return null;
-    if (this.hasSpec || this.service === '' || this.addressType !== 'IPv4') return null;
+    if (this.hasSpec || this.hasStatus || this.service === '' || this.addressType !== 'IPv4') return null;
     const ports = shared.slicePorts(this.ports);
     const nodes = shared.nodes(this.nodes);
     const { service, words, first } = this;
@@ -114,6 +115,7 @@ export class PlainReader extends PlainValues {
         this.object(this.serviceSpec);
         break;
       case Key.STATUS:
+        this.hasStatus = true;
         this.object(this.status);
         break;
       case Key.ADDRESS_TYPE:
@@ -130,8 +132,14 @@ export class PlainReader extends PlainValues {
         if (this.used - this.first > MOST_ENDPOINTS * ENDPOINT_WORDS) this.cursor.fail();
         break;
       default:
-        this.cursor.skip();
+        this.cursor.fail();
     }
+  }
+
+  /** Past the value of a key from `first` to `end`: known, and of no use. Another is not the usual. */
+  private idle(key: number, first: Key, end: Key): void {
+    if (key >= first && key < end) this.cursor.skip();
+    else this.cursor.fail();
   }
 
   private metadata(key: number): void {
@@ -149,7 +157,7 @@ export class PlainReader extends PlainValues {
         this.object(this.annotation);
         break;
       default:
-        this.cursor.skip();
+        this.idle(key, Key.IDLE_METADATA, Key.IDLE_SPEC);
     }
   }
 
@@ -174,23 +182,26 @@ export class PlainReader extends PlainValues {
   }
 
   private status(key: number): void {
-    if (key === Key.LOAD_BALANCER) this.object(this.usual);
-    else this.cursor.skip();
+    if (key === Key.LOAD_BALANCER) this.object(this.nothing);
+    else this.idle(key, Key.CONDITIONS, Key.READY);
   }
 
-  private usual(key: number): void {
-    if (key >= Key.UNUSUAL) this.cursor.fail();
-    else this.cursor.skip();
+  private nothing(): void {
+    this.cursor.fail();
+  }
+
+  /** S38: what it leaves open is allocated elsewhere. */
+  private wantsPorts(): boolean {
+    if (this.type !== 'NodePort' && this.type !== 'LoadBalancer') return false;
+    if (this.type === 'LoadBalancer' && this.externalLocal) return true;
+    for (const { nodePort } of this.ports) if (nodePort === 0) return true;
+    return false;
   }
 
   private serviceSpec(key: number): void {
-    if (key >= Key.UNUSUAL) {
-      this.cursor.fail();
-      return;
-    }
     switch (key) {
       case Key.TYPE:
-        this.isNodePort = this.oneOf('ClusterIP', 'NodePort', 'LoadBalancer') === 'NodePort';
+        this.type = this.oneOf('ClusterIP', 'NodePort', 'LoadBalancer');
         break;
       case Key.CLUSTER_IP:
         this.vip();
@@ -212,10 +223,23 @@ export class PlainReader extends PlainValues {
         this.externalLocal = this.oneOf('Cluster', 'Local') === 'Local';
         break;
       case Key.SESSION_AFFINITY:
-        this.oneOf('None');
+        this.only('None');
+        break;
+      case Key.IP_FAMILIES: {
+        let count = 0;
+        this.cursor.openList();
+        for (; this.cursor.nextItem(count === 0); count++) this.only('IPv4');
+        if (count > 1) this.cursor.fail();
+        break;
+      }
+      case Key.IP_FAMILY_POLICY:
+        this.only('SingleStack');
+        break;
+      case Key.BALANCER_NODE_PORTS:
+        this.boolean();
         break;
       default:
-        this.cursor.skip();
+        this.idle(key, Key.IDLE_SPEC, Key.IDLE_ENDPOINT);
     }
   }
 
@@ -236,10 +260,10 @@ export class PlainReader extends PlainValues {
     cursor.open();
     for (let key = cursor.nextKey(); key !== END; key = cursor.nextKey()) {
       if (key === Key.NAME) name = this.word();
-      else if (key === Key.PROTOCOL) protocol = this.oneOf('TCP', 'UDP');
+      else if (key === Key.PROTOCOL) protocol = this.oneOf('TCP', 'UDP', 'SCTP');
       else if (key === Key.PORT) port = this.number();
       else if (key === Key.NODE_PORT && this.hasSpec) nodePort = this.nodePort();
-      else cursor.skip();
+      else this.idle(key, this.hasSpec ? Key.TARGET_PORT : Key.APP_PROTOCOL, Key.IDLE_METADATA);
     }
     // A slice's port without name is skipped with a warning, a Service's has the empty name.
     if (port < 1 || port > 65_535 || (name === undefined && !this.hasSpec)) cursor.fail();
@@ -274,7 +298,7 @@ export class PlainReader extends PlainValues {
           node = this.node();
           break;
         default:
-          this.usual(key);
+          this.idle(key, Key.IDLE_ENDPOINT, Key.UNUSUAL);
       }
     }
     if (address === undefined || isUnusual(address) || this.used + ENDPOINT_WORDS > this.words.length) {
@@ -306,7 +330,7 @@ export class PlainReader extends PlainValues {
       if (key === Key.READY) ready = this.boolean();
       else if (key === Key.SERVING) serving = this.boolean();
       else if (key === Key.TERMINATING) terminating = this.boolean();
-      else cursor.skip();
+      else cursor.fail();
     }
     return healthOf(ready, serving, terminating);
   }

@@ -23,7 +23,7 @@ import type {
   Outcome,
   Since,
 } from '../dataplane/messages.ts';
-import type { Change, Origin, Source } from './types.ts';
+import type { Allocation, Change, Origin, Source } from './types.ts';
 
 /** Bytes of a path to the control socket: `sun_path` less its final zero. */
 export const MAX_SOCKET_PATH = 107;
@@ -58,6 +58,8 @@ export interface ApplyRequest {
 export interface ApplyResponse {
   readonly changes: readonly Change[];
   readonly warnings: readonly string[];
+  /** What Services are given that left it open (S38); absent: nothing. */
+  readonly given?: readonly Allocation[];
   /** Of a dry run: living flows to which the change means something, and how many. */
   readonly flows?: readonly FateRow[];
   readonly fates?: Readonly<Record<Fate, number>>;

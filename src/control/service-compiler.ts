@@ -58,7 +58,7 @@ export interface World extends Surroundings {
 
 export const NOT_ELSEWHERE: Known['elsewhere'] = { internal: 0, external: 0 };
 
-const PROTOCOLS = { TCP: 6, UDP: 17 } as const;
+const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 const KINDS = {
   clusterIP: FrontendKind.CLUSTER_IP,
   externalIP: FrontendKind.EXTERNAL_IP,
@@ -150,7 +150,7 @@ export class ServiceCompiler {
   #write(writer: RecordWriter, id: number, unit: Unit, slices: readonly Slice[], world: World): void {
     const { service, port, family, frontends, nodePort } = unit;
     const { spec } = service;
-    const protocol = port.protocol as 'TCP' | 'UDP';
+    const { protocol } = port;
     const externalLocal = isExternalLocal(unit);
     const usesLocal = spec.internalLocal || externalLocal;
     const gathered = this.#gathered;
@@ -211,7 +211,6 @@ function unitsOf(service: Service, world: World, warn: Report): Unit[] {
     if (kind !== 'clusterIP') continue;
     const family = familyOf(words);
     for (const port of ports) {
-      if (port.protocol === 'SCTP') continue;
       const frontends = addresses.filter(
         (address) => familyOf(address.words) === family && isFrontend(service, address, port, world, warn),
       );

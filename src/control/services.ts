@@ -6,6 +6,8 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ServiceBatch } from '../service/record.ts';
+import { Allocator } from './allocation/allocator.ts';
+import type { ServiceChange } from './allocation/round.ts';
 import { checkService, checkSlice, checkVips, type Report } from './check/services.ts';
 import { ClaimBook, type StagedClaims } from './claim-book.ts';
 import { localReady } from './endpoints.ts';
@@ -13,7 +15,7 @@ import { NamedMap } from './named.ts';
 import { problemIn } from './problem.ts';
 import { type Draft, type Entry, NOT_ELSEWHERE, ServiceCompiler } from './service-compiler.ts';
 import { NOWHERE, type Surroundings } from './surroundings.ts';
-import type { Problem, Resource, ResourceOf } from './types.ts';
+import type { Allocation, Problem, Resource, ResourceOf } from './types.ts';
 
 type Service = ResourceOf<'Service'>;
 type Slice = ResourceOf<'EndpointSlice'>;
@@ -28,6 +30,10 @@ export interface Replacement {
 export interface Staged {
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
+  /** The changes of Services with what they were given (S38), and of those that are given another place. */
+  readonly filled: readonly Replacement[];
+  /** What is given and was not before. */
+  readonly given: readonly Allocation[];
   readonly batch: ServiceBatch;
   /** Makes the change the running state. Only for the last one staged. */
   commit(): void;
@@ -47,6 +53,7 @@ export class ServiceBook {
   /** Of the change staged last, until it is committed. */
   #drafts: Draft[] = [];
   readonly #claims = new ClaimBook();
+  readonly #allocator = new Allocator();
   /** Those with a health check node port. */
   readonly #checked = new NamedMap<Service>();
   #elsewhere = NOT_ELSEWHERE;
@@ -54,6 +61,11 @@ export class ServiceBook {
   /** Ids that were given back, the next one to use last. */
   #free: number[] = [];
   #ids = 0;
+
+  /** A Service with what it was given (S38). */
+  get(namespace: string, name: string): Service | undefined {
+    return this.#entries.get(namespace, name)?.service;
+  }
 
   /** Slices that carry the name of a Service. */
   slicesOf(namespace: string, name: string): readonly Slice[] {
@@ -90,14 +102,24 @@ export class ServiceBook {
     const warn: Report = (resource, path, message) => warnings.push(problemIn(resource, path, message));
     this.#abandon();
     const claims = this.#claims.stage();
+    const allotted = this.#allocator.stage(
+      this.#ofServices(changes),
+      surroundings,
+      recheck,
+      () => this.#running(),
+      refuse,
+      warn,
+    );
+    for (const { before, after } of allotted.changes) {
+      if (before) this.#replace(claims, before, undefined);
+      if (after) this.#replace(claims, undefined, after);
+      if (after && !after.isPlain) checkService(after, warn);
+    }
     for (const { before, after } of changes) {
-      if (before?.kind === 'Service') this.#replace(claims, before, undefined);
-      if (after?.kind === 'Service') this.#replace(claims, undefined, after);
       if (before?.kind === 'EndpointSlice') this.#slice(before, undefined);
-      if (after?.kind === 'EndpointSlice') this.#slice(undefined, after);
-      if (after === undefined || after.isPlain) continue;
-      if (after.kind === 'Service') checkService(after, warn);
-      if (after.kind === 'EndpointSlice') checkSlice(after, warn);
+      if (after?.kind !== 'EndpointSlice') continue;
+      this.#slice(undefined, after);
+      if (!after.isPlain) checkSlice(after, warn);
     }
     for (const { namespace, name } of claims.concerned()) this.#draft(namespace, name);
     if (recheck) this.#recheck(surroundings, refuse);
@@ -116,10 +138,28 @@ export class ServiceBook {
       for (const draft of this.#drafts) this.#commit(draft);
       this.#drafts = [];
       claims.commit();
+      allotted.commit();
       ({ free: this.#free, ids: this.#ids } = compiler.idsLeft());
       this.#surroundings = surroundings;
     };
-    return { problems, warnings, batch: compiler.writer.finish(), commit };
+    const { changes: filled, given } = allotted;
+    return { problems, warnings, filled, given, batch: compiler.writer.finish(), commit };
+  }
+
+  /** Changes of Services, from what they run with. */
+  #ofServices(changes: readonly Replacement[]): ServiceChange[] {
+    const services: ServiceChange[] = [];
+    for (const { before, after } of changes) {
+      const { kind, namespace, name, isPlain } = (before ?? after)!;
+      if (kind !== 'Service') continue;
+      const running = before && !isPlain ? this.get(namespace, name) : before;
+      services.push({ before: running as Service | undefined, after: after as Service | undefined });
+    }
+    return services;
+  }
+
+  *#running(): Generator<Service> {
+    for (const { service } of this.#entries.values()) if (service) yield service;
   }
 
   #commit({ namespace, name, entry, service, slices, ids, elsewhere }: Draft): void {

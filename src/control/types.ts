@@ -13,7 +13,7 @@ import type {
   PeerConfig,
   PortConfig,
 } from '../dataplane/config.ts';
-import type { Cidr, Words } from '../wire/address.ts';
+import type { Cidr, Family, Words } from '../wire/address.ts';
 
 /** One text to read: a file, standard input or the body of a request. */
 export interface Source {
@@ -97,7 +97,8 @@ export interface HostSpec {
     /** Seconds. */
     readonly timeouts: FlowTimeouts;
     readonly tcpLiberal: boolean;
-    readonly tcpLoose: boolean;
+    /** Without effect here: whoever says something is told so (N16). */
+    readonly tcpLoose?: boolean | undefined;
   };
   readonly nat: { readonly ports: readonly [number, number]; readonly random: boolean };
   /** Bytes, seconds. */
@@ -191,6 +192,18 @@ export interface ServicePort extends EndpointPort {
   readonly nodePort: number;
 }
 
+/** What a Service leaves to be allocated (S38). */
+export interface Wants {
+  /** As written in `ipFamilies`; empty: the cluster's first. */
+  readonly families: readonly Family[];
+  readonly policy: 'SingleStack' | 'PreferDualStack' | 'RequireDualStack';
+  /** Of ports that have none. */
+  readonly nodePorts: boolean;
+  readonly healthCheckNodePort: boolean;
+  /** External addresses, in case a ClusterIP of their family is given. */
+  readonly externals: readonly ServiceAddress[];
+}
+
 /** The fields of a Kubernetes Service that Twill uses. */
 export interface ServiceSpec {
   /**
@@ -213,6 +226,17 @@ export interface ServiceSpec {
   readonly drain?: number;
   /** By annotation (M12); absent: sliding. */
   readonly affinityMode?: AffinityMode;
+  /** Absent: all is written. */
+  readonly wants?: Wants;
+}
+
+/** What a Service is given that left it open (S38). */
+export interface Allocation {
+  readonly namespace: string;
+  readonly name: string;
+  readonly clusterIPs: readonly string[];
+  readonly nodePorts: readonly { readonly port: number; readonly nodePort: number }[];
+  readonly healthCheckNodePort?: number;
 }
 
 /** Whose traffic an endpoint is meant for (S11). */

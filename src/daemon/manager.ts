@@ -258,16 +258,17 @@ export class Manager {
     const changed = replacements.flatMap(({ after }) => after ?? []);
     found.push(...ownAddressWarnings(changed, this.#facts));
     const lines = found.map(formatProblem);
+    const given = staged.given.length > 0 ? { given: staged.given } : {};
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
-    if (dryRun) return { changes, warnings: lines, ...(await this.#preview(plan, staged.batch)) };
+    if (dryRun) return { changes, warnings: lines, ...given, ...(await this.#preview(plan, staged.batch)) };
     const ops = plan.ops.map((op) => this.#paths.limited(op));
     const host = isFabric ? hostPlan(fabric, this.#facts) : undefined;
     let faces = null as ServiceChange | null;
     const commit = (): void => {
       change.commit();
       staged.commit();
-      faces = this.#faces.commit(replacements);
+      faces = this.#faces.commit(staged.filled);
     };
     try {
       await this.#executor.run(plan, ops, staged.batch, commit, host);
@@ -287,7 +288,7 @@ export class Manager {
     lines.push(...this.#options.host.problems);
     if (isFabric) this.#options.onChange?.();
     this.#report(changes);
-    return { changes, warnings: lines };
+    return { changes, warnings: lines, ...given };
   }
 
   /** What a plan would mean to living flows. */

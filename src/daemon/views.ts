@@ -1,6 +1,6 @@
 /** What `twill get` and `twill status` answer: documents with their live state beside them. */
 import type { DropRow, GetKind, ResourceItem, Status } from '../control/protocol.ts';
-import { render } from '../control/render.ts';
+import { render, withGiven } from '../control/render.ts';
 import type { Generation, Kind, Resource } from '../control/types.ts';
 import { FIRST_PEER, FIRST_PORT, Global, LOCATIONS } from '../telemetry/counters.ts';
 import { DROP_REASONS, Drop } from '../telemetry/drop.ts';
@@ -157,6 +157,10 @@ export class Views {
     const status = await liveStatus(kind, this.#o);
     return resources.map((resource) => {
       const item = render(resource);
+      if (resource.kind === 'Service' && resource.spec.wants) {
+        const filled = this.#o.manager.services.get(resource.namespace, resource.name);
+        if (filled) item.spec = withGiven(item.spec, filled.spec);
+      }
       const live = status?.(resource);
       if (live !== undefined) item.status = { ...(item.status as object), ...live };
       return item;

@@ -169,6 +169,12 @@ export interface FlowTimeouts {
   readonly tcpUnacknowledged: number;
   readonly udpUnreplied: number;
   readonly udpReplied: number;
+  /** Before an association is answered, and once it is closed. */
+  readonly sctpClosed: number;
+  readonly sctpCookieWait: number;
+  readonly sctpCookieEchoed: number;
+  readonly sctpEstablished: number;
+  readonly sctpShutdown: number;
   readonly icmp: number;
   readonly other: number;
 }
@@ -201,8 +207,6 @@ export interface HostConfig {
   readonly timeouts?: FlowTimeouts;
   /** No window check (N13). Absent: false. */
   readonly tcpLiberal?: boolean;
-  /** Taken and without effect: no flow is picked up in its middle (N16). */
-  readonly tcpLoose?: boolean;
   /** First and last source port of translated flows (N26). Absent: 61000–65535. */
   readonly natPorts?: readonly [number, number];
   /** Absent: true. */

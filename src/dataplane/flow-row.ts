@@ -1,4 +1,5 @@
 import { trafficAt } from '../conntrack/row.ts';
+import { SCTP_STATE_NAMES, SctpState } from '../conntrack/sctp.ts';
 import { TCP_STATE_NAMES } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
 import { Word } from '../conntrack/tuple.ts';
@@ -20,6 +21,7 @@ export function endText(w0: number, w1: number, w2: number, w3: number, port: nu
 const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   [Protocol.TCP]: 'tcp',
   [Protocol.UDP]: 'udp',
+  [Protocol.SCTP]: 'sctp',
   [Protocol.ICMP]: 'icmp',
 };
 
@@ -71,5 +73,6 @@ export function flowRow({ pipeline, now }: Dataplane, row: number): FlowRow {
 
 function stateText(state: number): string {
   if (state === UdpState.UNREPLIED) return 'unreplied';
+  if (state >= SctpState.CLOSED) return SCTP_STATE_NAMES[state - SctpState.CLOSED]!;
   return state === UdpState.REPLIED ? 'replied' : TCP_STATE_NAMES[state]!;
 }

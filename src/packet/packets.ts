@@ -1,6 +1,9 @@
 import { type CardMemory, Control, SLOTS, STAGGER_BYTES } from '../card/layout.ts';
 import { COUNTER_FIELDS, Counter, type Counters, GATEWAY } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
+import { EtherType } from '../wire/ethernet.ts';
+import { Ipv4 } from '../wire/ipv4.ts';
+import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
 
 /** `flags` bits. */
 export const enum Flag {
@@ -102,6 +105,14 @@ export class Packets {
     if (count === 0) return -1;
     this.control[Control.FREE_COUNT] = count - 1;
     return this.free[count - 1]!;
+  }
+
+  /** One past the last byte of the IP packet of a slot with l3: Ethernet's padding is none of it (N44). */
+  endOf(slot: number): number {
+    const ip = this.l3[slot]!;
+    return this.etherType[slot] === EtherType.IPV4
+      ? ip + this.view.getUint16(ip + Ipv4.TOTAL_LENGTH)
+      : ip + IPV6_BYTES + this.view.getUint16(ip + Ipv6.PAYLOAD_LENGTH);
   }
 
   /** Gives a slot back without counting. */

@@ -5,13 +5,14 @@ import { ETHERNET_BYTES, EtherType } from '../wire/ethernet.ts';
 import { isDiscovery } from '../wire/icmpv6.ts';
 import { FRAGMENT_MASK, Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Chain, IPV6_BYTES, Ipv6, isExtension, walk } from '../wire/ipv6.ts';
+import { SCTP_BYTES } from '../wire/sctp.ts';
 import type { Burst } from './burst.ts';
 import { Flag, type Packets } from './packets.ts';
 
 /**
  * Finds the headers of every frame of a burst: the one place where lengths of untrusted frames are judged.
  * Later stages read at l3 and l4 without checking again: l3 > 0 promises a whole IP or ARP header, l4 > 0 the
- * fixed header of `protocol` (TCP 20 bytes, UDP and ICMP 8), behind IPv6 extension headers too (N39).
+ * fixed header of `protocol` (TCP 20 bytes, SCTP 12, UDP and ICMP 8), behind IPv6 extension headers too (N39).
  *
  * Cost: about 15 loads per frame, one or two more per extension header.
  */
@@ -130,6 +131,8 @@ function parseIpv6(packets: Packets, slot: number, ip: number): void {
 function setL4(packets: Packets, slot: number, protocol: number, l4: number, length: number): void {
   if (protocol === Protocol.TCP) {
     if (length >= 20) packets.l4[slot] = l4;
+  } else if (protocol === Protocol.SCTP) {
+    if (length >= SCTP_BYTES) packets.l4[slot] = l4;
   } else if (protocol === Protocol.UDP || protocol === Protocol.ICMP || protocol === Protocol.ICMPV6) {
     if (length >= 8) packets.l4[slot] = l4;
   }

@@ -8,6 +8,7 @@ import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Chain, IPV6_BYTES, Ipv6, walk } from '../wire/ipv6.ts';
+import { SCTP_BYTES } from '../wire/sctp.ts';
 import { TCP_BYTES } from '../wire/tcp.ts';
 import { UDP_BYTES } from '../wire/udp.ts';
 import type { Judge } from './verdict.ts';
@@ -90,7 +91,7 @@ export class Fragments {
     const { packets, key } = this;
     const protocol = packets.protocol[slot]!;
     const isV4 = packets.etherType[slot] === EtherType.IPV4;
-    if (isV4 && protocol !== Protocol.TCP && protocol !== Protocol.UDP) return false;
+    if (isV4 && headerBytes(protocol) === 0) return false;
     readAddresses(packets, slot, key);
     if (this.flows.pairs.has(packets.network[slot]!, key)) return true;
     const flags = packets.flags[slot]! & (Flag.TO_GATEWAY | Flag.TUNNEL);
@@ -315,8 +316,9 @@ export class Fragments {
   }
 }
 
-/** What a transport header has at least. */
+/** What a transport header with ports has at least; 0 for what has none. */
 function headerBytes(protocol: number): number {
   if (protocol === Protocol.TCP) return TCP_BYTES;
+  if (protocol === Protocol.SCTP) return SCTP_BYTES;
   return protocol === Protocol.UDP ? UDP_BYTES : 0;
 }

@@ -1,8 +1,9 @@
 import type { Flows } from '../conntrack/flows.ts';
+import { isInit, SctpState } from '../conntrack/sctp.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
 import { UdpState } from '../conntrack/timeouts.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
-import { readAddresses, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import { hasPorts, readAddresses, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Originator } from '../packet/originate.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
@@ -57,7 +58,7 @@ export class Opener {
   ) {}
 
   /**
-   * A TCP or UDP packet that belongs to no flow.
+   * A packet with ports that belongs to no flow.
    * @param beyond bytes of it that are in later fragments
    * @returns the new flow's row, or PASS, or DROPPED
    */
@@ -81,8 +82,8 @@ export class Opener {
       packets.drop(slot, Drop.NO_CHECKSUM);
       return DROPPED;
     }
-    if (packets.protocol[slot] === Protocol.TCP && !this.isSyn(slot)) {
-      this.originator.tcpReset(slot, beyond); // N16
+    if (!this.mayBegin(slot)) {
+      if (packets.protocol[slot] === Protocol.TCP) this.originator.tcpReset(slot, beyond); // N16
       packets.drop(slot, Drop.FLOW_INVALID);
       return DROPPED;
     }
@@ -103,7 +104,7 @@ export class Opener {
       packets.drop(slot, Drop.BAD_IP_HEADER); // N39
     else if (verdict === Verdict.PASS) return true;
     else if (verdict === Verdict.DROP) packets.drop(slot, judge.reason);
-    else if (protocol === Protocol.TCP || protocol === Protocol.UDP) packets.drop(slot, Drop.BAD_IP_HEADER);
+    else if (hasPorts(protocol)) packets.drop(slot, Drop.BAD_IP_HEADER);
     else this.reject(slot, Drop.UNSUPPORTED_TO_SERVICE, now);
     return false;
   }
@@ -168,8 +169,8 @@ export class Opener {
    * given the service's address. As the kernel does, the later flow gets another source port.
    */
   private passDirect(slot: number, tuple: Int32Array, now: number): number {
-    const { packets, nat, flows } = this;
-    if (packets.protocol[slot] === Protocol.TCP && !this.isSyn(slot)) return PASS;
+    const { nat, flows } = this;
+    if (!this.mayBegin(slot)) return PASS;
     if (nat.isApart(tuple, now)) return PASS;
     if (!nat.fitDirect(tuple, now)) return this.refuse(slot, Unreachable.PROHIBITED, Drop.FLOW_CLASH, now);
     const row = this.add(slot, tuple, NO_SERVICE, now);
@@ -182,8 +183,7 @@ export class Opener {
   /** Enters the flow of `tuple` whose answers are `nat.reply`. @returns its row, or DROPPED. */
   private add(slot: number, tuple: Int32Array, service: number, now: number): number {
     const { packets, flows, services, nat } = this;
-    const state = packets.protocol[slot] === Protocol.TCP ? TcpState.SYN_SENT : UdpState.UNREPLIED;
-    const row = flows.add(tuple, nat.reply, state, now);
+    const row = flows.add(tuple, nat.reply, firstState(packets.protocol[slot]!), now);
     if (row < 0) return this.refuse(slot, Unreachable.PROHIBITED, Drop.FLOW_TABLE_FULL, now); // N22
     flows.service[row] = service;
     flows.generation[row] = service === NO_SERVICE ? 0 : services.generation[service]!;
@@ -191,8 +191,12 @@ export class Opener {
     return row;
   }
 
-  private isSyn(slot: number): boolean {
+  /** Is it a packet that flows of its protocol begin with? */
+  private mayBegin(slot: number): boolean {
     const { packets } = this;
+    if (packets.protocol[slot] === Protocol.SCTP)
+      return isInit(packets.view, packets.l4[slot]!, packets.endOf(slot));
+    if (packets.protocol[slot] !== Protocol.TCP) return true;
     const flags = packets.view.getUint8(packets.l4[slot]! + Tcp.FLAGS);
     return (flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST | TcpFlag.FIN)) === TcpFlag.SYN;
   }
@@ -203,4 +207,9 @@ export class Opener {
     this.packets.drop(slot, reason);
     return DROPPED;
   }
+}
+
+function firstState(protocol: number): number {
+  if (protocol === Protocol.TCP) return TcpState.SYN_SENT;
+  return protocol === Protocol.SCTP ? SctpState.CLOSED : UdpState.UNREPLIED;
 }

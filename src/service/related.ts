@@ -1,6 +1,7 @@
 import type { Flows } from '../conntrack/flows.ts';
 import { TUPLE_STEP } from '../conntrack/row.ts';
 import {
+  hasPorts,
   isTuple4,
   ORIGINAL,
   REPLY,
@@ -176,7 +177,7 @@ export class Related {
   private readQuotedTuple(network: number): boolean {
     const { tuple, l4, isV4, chain } = this;
     const { view } = this.packets;
-    if (chain.protocol !== Protocol.TCP && chain.protocol !== Protocol.UDP) return false;
+    if (!hasPorts(chain.protocol)) return false;
     if (l4 + QUOTED_BYTES > this.end) return false;
     tuple[Word.SCOPE] = (network << 8) | chain.protocol;
     tuple[Word.PORTS] = view.getInt32(l4);
@@ -204,6 +205,7 @@ export class Related {
     const ports = deltaWord(view.getInt32(l4), lines[sent + Word.PORTS]!);
     this.delta += ports;
     view.setInt32(l4, lines[sent + Word.PORTS]!);
+    if (chain.protocol === Protocol.SCTP) return; // its sum is not quoted, and addresses are no part of it
     const isUdp = chain.protocol === Protocol.UDP;
     const field = l4 + (isUdp ? Udp.CHECKSUM : Tcp.CHECKSUM);
     if (field + 2 > this.end) return; // N48

@@ -1,15 +1,18 @@
 import { End, isTuple4, Word } from '../conntrack/tuple.ts';
 import type { Packets } from '../packet/packets.ts';
 import { deltaHalf, deltaWord, updateField, updatePartial } from '../wire/checksum.ts';
+import { crcChange } from '../wire/crc32c.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
+import { Sctp } from '../wire/sctp.ts';
 import { Tcp } from '../wire/tcp.ts';
 import { Udp } from '../wire/udp.ts';
 
 /**
- * Rewrites one end of a TCP or UDP packet, of a later fragment its address alone, to address and port of an end of the tuple at `at` of `words`, and updates
- * every checksum incrementally (N40–N43). One rewrite covers a whole super-frame.
+ * Rewrites one end of a packet with ports, of a later fragment its address alone, to address and port of an end of the
+ * tuple at `at` of `words`, and updates every checksum incrementally (N40–N43). One rewrite covers a whole super-frame.
+ * @param beyond bytes of the packet in later fragments
  */
 export function rewrite(
   packets: Packets,
@@ -18,6 +21,7 @@ export function rewrite(
   words: Int32Array,
   at: number,
   to: End,
+  beyond = 0,
 ): void {
   const { view } = packets;
   const l4 = packets.l4[slot]!;
@@ -30,6 +34,10 @@ export function rewrite(
   const portAt = l4 + (end === End.SOURCE ? Tcp.SOURCE_PORT : Tcp.DESTINATION_PORT);
   const oldPort = view.getUint16(portAt);
   view.setUint16(portAt, port);
+  if (packets.protocol[slot] === Protocol.SCTP) {
+    updateCrc(view, l4 + Sctp.CHECKSUM, oldPort ^ port, packets.endOf(slot) + beyond - portAt - 2);
+    return;
+  }
 
   const isUdp = packets.protocol[slot] === Protocol.UDP;
   const fieldAt = l4 + (isUdp ? Udp.CHECKSUM : Tcp.CHECKSUM);
@@ -41,6 +49,15 @@ export function rewrite(
   if (isUdp && field === 0) return; // N41: no checksum
   const next = updateField(field, delta + deltaHalf(oldPort, port));
   view.setUint16(fieldAt, isUdp && next === 0 ? 0xffff : next);
+}
+
+/**
+ * SCTP's sum covers ports and no address (RFC 9260 §6.8). It is changed by what changed, so a wrong one stays wrong (N40);
+ * 0 is none at all (RFC 9653): a right one is 0 once in 2^32.
+ */
+function updateCrc(view: DataView, at: number, change: number, behind: number): void {
+  const field = view.getInt32(at, true);
+  if (change !== 0 && field !== 0) view.setInt32(at, field ^ crcChange(change, behind), true);
 }
 
 /** @returns what the change adds to sums that cover the address. */

@@ -3,14 +3,23 @@ import type { Flows } from '../conntrack/flows.ts';
 import { TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { INVALID, NEW_FLOW, OUT_OF_WINDOW } from '../conntrack/tcp-state.ts';
 import type { Tracker } from '../conntrack/tracker.ts';
-import { End, ORIGINAL, REPLY, readTuple, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
+import {
+  End,
+  hasPorts,
+  ORIGINAL,
+  REPLY,
+  readTuple,
+  reverseTuple,
+  TUPLE_WORDS,
+  Word,
+} from '../conntrack/tuple.ts';
 import type { Burst } from '../packet/burst.ts';
 import type { Originator, Restorer } from '../packet/originate.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
 import { Icmp } from '../wire/icmp.ts';
-import { Ipv4, isHeaderSumRight, Protocol } from '../wire/ipv4.ts';
+import { Ipv4, isHeaderSumRight } from '../wire/ipv4.ts';
 import { Ipv6 } from '../wire/ipv6.ts';
 import type { Ending } from './ending.ts';
 import type { Fragments } from './fragments.ts';
@@ -22,7 +31,7 @@ import type { Judge } from './verdict.ts';
 /**
  * Services: packets to a VIP become packets to a backend, and replies get the VIP back (N1–N6, S15–S24).
  *
- * Only packets addressed to the gateway MAC are translated to a backend (N6); *every* TCP or UDP packet is
+ * Only packets addressed to the gateway MAC are translated to a backend (N6); *every* packet with ports is
  * matched against reply tuples, because a backend in the client's own subnet answers the client directly (N2), and one
  * that sees this host instead of the client answers this host.
  * Fragments take part once their datagram is whole.
@@ -72,7 +81,7 @@ export class Translate implements Restorer {
         continue;
       }
       const protocol = packets.protocol[slot]!;
-      const isTracked = (protocol === Protocol.TCP || protocol === Protocol.UDP) && packets.l4[slot] !== 0;
+      const isTracked = hasPorts(protocol) && packets.l4[slot] !== 0;
       let goesOn: boolean;
       if (isTracked) goesOn = this.track(slot, 0, now);
       else if (this.related.isError(slot)) goesOn = this.relate(slot, now);
@@ -128,7 +137,7 @@ export class Translate implements Restorer {
       return this.open(slot, beyond, now);
     }
     if (direction === REPLY && !toGateway && flows.isSnat(row) && !this.turn(slot, row, now)) return false;
-    this.apply(slot, row, direction);
+    this.apply(slot, row, direction, beyond);
     return true;
   }
 
@@ -143,7 +152,7 @@ export class Translate implements Restorer {
     for (let one = first; one >= 0; one = link[one]!) if (this.isToGateway(one)) this.turned++;
     const isRouted = this.isToGateway(first);
     let slot = link[first]!;
-    const isTracked = protocol[first] === Protocol.TCP || protocol[first] === Protocol.UDP;
+    const isTracked = hasPorts(protocol[first]!);
     this.applied = -1;
     l4[first] = fragments.l4;
     const goesOn = isTracked ? this.track(first, fragments.beyond, now) : this.opener.passOther(first, now);
@@ -173,7 +182,7 @@ export class Translate implements Restorer {
     if ((applied & 1) === ORIGINAL && !toGateway && flows.service[row] !== NO_SERVICE) return true; // N6
     const isAnswer = (applied & 1) === REPLY && flows.isSnat(row);
     if (isAnswer && !toGateway && !this.turn(slot, row, now)) return false;
-    this.apply(slot, row, applied & 1);
+    this.apply(slot, row, applied & 1, 0);
     return true;
   }
 
@@ -200,7 +209,7 @@ export class Translate implements Restorer {
     this.lastId = -1; // adding a flow may evict another
     const row = this.opener.open(slot, this.tuple, beyond, now);
     if (row < 0) return row === PASS;
-    this.apply(slot, row, ORIGINAL);
+    this.apply(slot, row, ORIGINAL, beyond);
     return true;
   }
 
@@ -213,7 +222,7 @@ export class Translate implements Restorer {
     return this.lastId;
   }
 
-  private apply(slot: number, row: number, direction: number): void {
+  private apply(slot: number, row: number, direction: number, beyond: number): void {
     const { packets, flows } = this;
     this.applied = row * 2 + direction;
     const traffic = trafficAt(row * 2 + direction);
@@ -224,9 +233,9 @@ export class Translate implements Restorer {
     const other = (row * 2 + (direction ^ 1)) * TUPLE_STEP;
     const isBoth = flows.isSnat(row);
     if (isBoth || direction === ORIGINAL)
-      rewrite(packets, slot, End.DESTINATION, flows.lines, other, End.SOURCE);
+      rewrite(packets, slot, End.DESTINATION, flows.lines, other, End.SOURCE, beyond);
     if (isBoth || direction === REPLY)
-      rewrite(packets, slot, End.SOURCE, flows.lines, other, End.DESTINATION);
+      rewrite(packets, slot, End.SOURCE, flows.lines, other, End.DESTINATION, beyond);
   }
 
   /**

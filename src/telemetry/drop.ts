@@ -117,7 +117,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('NEIGHBOR_PENDING_FULL', 'oldest of too many packets waiting for one address to be resolved'),
   reason('NEIGHBOR_FAILED', 'the destination did not answer ARP or neighbour discovery'),
   reason('FRAGMENT_TO_SERVICE', 'IP fragment of a datagram that no service takes'),
-  reason('UNSUPPORTED_TO_SERVICE', 'protocol other than TCP or UDP to a service address'),
+  reason('UNSUPPORTED_TO_SERVICE', 'protocol other than TCP, UDP or SCTP to a service address'),
   reason('NO_ENDPOINT', 'the service has no usable endpoint'),
   reason('NO_SUCH_SERVICE_PORT', 'service address without such a port'),
   reason('FLOW_INVALID', 'TCP segment that fits no state of its connection'),

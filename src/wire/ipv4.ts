@@ -35,6 +35,7 @@ export const enum Protocol {
   TCP = 6,
   UDP = 17,
   ICMPV6 = 58,
+  SCTP = 132,
 }
 
 /** Writes a header without options; the checksum is complete. `fragment` is the word of flags and offset. */

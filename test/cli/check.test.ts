@@ -52,6 +52,17 @@ describe('check', () => {
     expect(stderr).toContain('spec.network');
   });
 
+  it('S38: says what Services would be given', async () => {
+    const host = HOST.replace('}}', '}, serviceCIDRs: [10.96.0.0/16]}');
+    const service =
+      '---\napiVersion: v1\nkind: Service\nmetadata: {name: shop, namespace: x}\nspec: {type: NodePort, ports: [{port: 80}]}\n';
+    const { code, stdout } = await twill(['check', '-f', file('open.yaml', host + service)]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^service\/x\/shop would be given clusterIP 10\.96\.\d+\.\d+, nodePort 3\d{4} for port 80\n2 resources, no errors\n$/,
+    );
+  });
+
   it('says what it skips, and is done', async () => {
     const pod = '---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n';
     const { code, stderr } = await twill(['check', '-f', file('map.yaml', HOST + pod)]);

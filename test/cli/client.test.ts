@@ -149,6 +149,14 @@ describe('apply', () => {
     expect((daemon.seen[0]!.body as { sources: unknown[] }).sources).toHaveLength(2);
   });
 
+  it('S38: apply says what Services are given', async () => {
+    const given = { namespace: 'default', name: 'shop', clusterIPs: ['10.96.7.3'], nodePorts: [] };
+    daemon.answer = () => ({ body: { ...NO_CHANGE, given: [{ ...given, healthCheckNodePort: 31_000 }] } });
+    const { stdout } = await daemon.twill('apply', '-f', file('one.yaml', ''));
+    expect(stdout).toBe('service/shop is given clusterIP 10.96.7.3, healthCheckNodePort 31000\n');
+    const dry = await daemon.twill('apply', '-f', file('one.yaml', ''), '--dry-run');
+    expect(dry.stdout).toContain('would be given clusterIP 10.96.7.3');
+  });
   it.each([[], ['--dry-run'], ['-o', 'json']])(
     '%j of files without a resource is a failure',
     async (...more) => {

@@ -42,7 +42,6 @@ describe('the host', () => {
       localDetect: 'ports',
       masqueradeAll: false,
       tcpLiberal: false,
-      tcpLoose: true,
       natPorts: [61_000, 65_535],
       natRandom: true,
       fragments: { maxBytes: 4_194_304, timeout: 30_000 },
@@ -59,9 +58,29 @@ describe('the host', () => {
       tcpUnacknowledged: 300_000,
       udpUnreplied: 30_000,
       udpReplied: 120_000,
+      sctpClosed: 10_000,
+      sctpCookieWait: 3000,
+      sctpCookieEchoed: 3000,
+      sctpEstablished: 210_000,
+      sctpShutdown: 3000,
       icmp: 60_000,
       other: 600_000,
     });
+  });
+
+  it('N16: tcpLoose is the kernel’s, and whoever says it is told', () => {
+    const line = (tcpLoose: string) =>
+      judge(
+        `apiVersion: twill/v1alpha1\nkind: Host\nmetadata: {name: h}\nspec: {underlay: {address: 192.0.2.1}, conntrack: {${tcpLoose}}}\n`,
+      );
+    expect(line('tcpLiberal: false')).toEqual({ errors: [], warnings: [] });
+    for (const said of ['tcpLoose: true', 'tcpLoose: false']) {
+      const { errors, warnings } = line(said);
+      expect(errors).toEqual([]);
+      expect(warnings).toEqual([
+        expect.stringMatching(/^f:4:\d+: spec\.conntrack\.tcpLoose: has no effect: .*nf_conntrack_tcp_loose/),
+      ]);
+    }
   });
 
   it('M6: reads durations and sizes with their units', () => {
@@ -221,17 +240,12 @@ describe('bad input is told with its place, and the rest goes live', () => {
     expect(told(twill, slice('shop-1', 'shop', ends))).toEqual([]);
   });
 
-  it('S2: what an API server would have allocated, and protocols that are not translated', () => {
+  it('S2, S38: what has no network to be given an address from, and nothing that has all it needs', () => {
     const ports = [{ port: 80 }];
     expect(told(service('bare', { ports }))).toEqual([
-      'spec.clusterIP: missing, and none is allocated, so nothing is programmed; add one, or None',
+      'spec: has no IPv4 ClusterIP, and no IPv4 network is known to give it one from; write clusterIP, or serviceCIDRs of the Host',
     ]);
-    expect(told(service('open', { type: 'NodePort', clusterIP: '10.96.0.2', ports }))).toEqual([
-      'spec.ports[0].nodePort: missing, and none is allocated; add one of 30000–32767',
-    ]);
-    expect(
-      told(service('call', { clusterIP: '10.96.0.3', ports: [{ port: 5060, protocol: 'SCTP' }] })),
-    ).toEqual(['spec.ports[0].protocol: SCTP is not translated; this port is not programmed']);
+    expect(told(service('open', { type: 'NodePort', clusterIP: '10.96.0.2', ports }))).toEqual([]);
     const other = { 'service.kubernetes.io/service-proxy-name': 'x' };
     const silent = [
       service('none', { type: 'NodePort', clusterIP: 'None', ports }),

@@ -76,7 +76,8 @@ const metadata = (label: string) =>
           { 'service.cilium.io/weight': 'x' },
         ),
         creationTimestamp: fc.constantFrom(null, '2024-01-01T00:00:00Z'),
-        extra: fc.constantFrom(null, [1, {}], { a: { b: 'é' } }),
+        managedFields: fc.constantFrom(null, [1, {}], { a: { b: 'é' } }),
+        extra: rarely([1, {}]),
       },
       { requiredKeys: ['name'] },
     ),
@@ -90,8 +91,15 @@ const port = fc.record(
     port: oddly(fc.integer({ min: 1, max: 65_535 }), 0, 65_536, -1, '80', null, 1.5, 1e2),
     targetPort: fc.constantFrom(8080, 'http'),
     nodePort: oddly(fc.constantFrom(0, 30_000, 32_767), 29_999, 32_768, '30000', null, -1),
+    appProtocol: fc.constant('http'),
+    zone: rarely('a'),
   },
   { requiredKeys: ['name', 'port'] },
+);
+const slicePort = oddly(
+  port.map((all) => ({ ...all, targetPort: undefined, nodePort: undefined })),
+  { name: 'a', port: 80, targetPort: 8080 },
+  { name: 'a', port: 80, nodePort: 30_000 },
 );
 const ip = oddly(
   fc.constantFrom('10.0.0.1', '10.0.0.2', '192.168.255.254'),
@@ -117,7 +125,10 @@ const services = fc.record({
         type: oddly(fc.constantFrom('ClusterIP', 'NodePort', 'LoadBalancer'), 'ExternalName', 'Odd', null),
         internalTrafficPolicy: oddly(fc.constantFrom('Cluster', 'Local'), 'local', null),
         externalTrafficPolicy: oddly(fc.constantFrom('Cluster', 'Local'), '', null),
-        ipFamilies: fc.constant(['IPv4']),
+        ipFamilies: oddly(fc.constant(['IPv4']), ['IPv4', 'IPv6'], ['IPv6'], [], ['ipv4'], null, 'IPv4'),
+        ipFamilyPolicy: oddly(fc.constant('SingleStack'), 'PreferDualStack', 'RequireDualStack', 'x', null),
+        allocateLoadBalancerNodePorts: oddly(fc.boolean(), null, 'no'),
+        slector: rarely({ app: 'x' }),
         healthCheckNodePort: rarely(31_000),
         loadBalancerSourceRanges: rarely([' 10.0.0.0/8', 'x']),
         clusterIP: ip,
@@ -154,7 +165,7 @@ const slices = fc.record(
     kind: fc.constant('EndpointSlice'),
     addressType: oddly(fc.constant('IPv4'), 'IPv6', 'FQDN', null),
     metadata: metadata('kubernetes.io/service-name'),
-    ports: oddly(fc.array(port, { maxLength: 2 }), null, 3),
+    ports: oddly(fc.array(slicePort, { maxLength: 2 }), null, 3),
     endpoints: oddly(
       fc.array(
         fc.record(
@@ -166,6 +177,7 @@ const slices = fc.record(
                   ready: oddly(fc.boolean(), null, 'true'),
                   serving: oddly(fc.boolean(), null),
                   terminating: fc.boolean(),
+                  reddy: rarely(true),
                 },
                 { requiredKeys: [] },
               ),
@@ -183,12 +195,13 @@ const slices = fc.record(
       null,
     ),
     spec: rarely({}),
+    status: rarely({}),
   },
   { requiredKeys: ['apiVersion', 'kind', 'addressType', 'metadata', 'endpoints'] },
 );
 
 describe('JSON', () => {
-  it('M1, M3: Services and slices, usual and odd, mean and are told what they are as YAML', () => {
+  it('M1, M3, S38: Services and slices, usual and odd, mean and are told what they are as YAML', () => {
     let plain = 0;
     let all = 0;
     fc.assert(

@@ -272,13 +272,136 @@ describe('reading', () => {
     ]);
   });
 
-  it('M1: unknown fields of Kubernetes kinds are no error', () => {
-    const document = service('s', {
-      clusterIP: '10.96.0.1',
-      selector: { app: 'x' },
-      ports: [{ port: 1, nodePort: 30000 }],
-    });
-    expect(resources({ ...document, status: { loadBalancer: {} } })).toHaveLength(1);
+  it('M1: unknown fields of Kubernetes objects are told with their place and are no error', () => {
+    const told = judgeAll(
+      'apiVersion: v1\nkind: Service\nmetadata: {name: s, label: {a: b}}\nspec:\n  clusterIP: 10.96.0.1\n' +
+        '  slector: {app: s}\n  ports: [{port: 1, nodePrt: 2}]\nstatus: {loadBalancer: {x: 1, y: 2}}\n',
+    );
+    expect(told.resources).toHaveLength(1);
+    expect(told.warnings).toEqual([
+      'f:3:21: metadata.label: "label" is no field of a v1 Service: ignored; did you mean labels?',
+      'f:6:3: spec.slector: "slector" is no field of a v1 Service: ignored; did you mean selector?',
+      'f:7:21: spec.ports[0].nodePrt: "nodePrt" is no field of a v1 Service: ignored; did you mean nodePort?',
+      'f:1:1: 2 more unknown fields are ignored',
+    ]);
+    const mistyped = judgeAll(JSON.stringify(service('s', { clusterIP: '10.96.0.1', ports: [{ prt: 80 }] })));
+    expect(mistyped.resources).toEqual([]);
+    expect(mistyped.warnings).toEqual([
+      'f:1:103: spec.ports[0].prt: "prt" is no field of a v1 Service: ignored; did you mean port?',
+    ]);
+  });
+
+  it('M1: of many objects with unknown fields some are told, the rest is counted', () => {
+    const items = Array.from({ length: 100 }, (_, i) =>
+      service(`s${i}`, { clusterIP: '10.96.0.1', ports: [], extra: 1 }),
+    );
+    const { warnings } = judgeAll(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+    expect(warnings).toHaveLength(21);
+    expect(warnings.at(-1)).toBe('f: … and 80 more');
+  });
+
+  const any = { x: [{ y: 1 }] };
+  const metadata = {
+    ...{ name: 'x', namespace: 'default', labels: {}, annotations: {}, uid: 'u', resourceVersion: '1' },
+    ...{ generation: 1, creationTimestamp: '2025-01-01T00:00:00Z', managedFields: any, ownerReferences: any },
+    ...{ generateName: 'x-', finalizers: ['f'], selfLink: '/', deletionGracePeriodSeconds: 0 },
+  };
+  const port = { name: 'a', protocol: 'TCP', port: 1, appProtocol: 'http' };
+  it.each([
+    [
+      'Service',
+      {
+        ...{ apiVersion: 'v1', kind: 'Service', metadata },
+        spec: {
+          ...{ type: 'LoadBalancer', clusterIP: '10.96.0.1', clusterIPs: ['10.96.0.1'], externalIPs: [] },
+          ...{
+            selector: any,
+            publishNotReadyAddresses: true,
+            loadBalancerClass: 'x',
+            loadBalancerIP: '1.2.3.4',
+          },
+          ...{ ipFamilies: ['IPv4'], ipFamilyPolicy: 'SingleStack', allocateLoadBalancerNodePorts: false },
+          ...{ internalTrafficPolicy: 'Cluster', externalTrafficPolicy: 'Cluster', healthCheckNodePort: 0 },
+          ...{ sessionAffinity: 'None', sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 } } },
+          ...{ loadBalancerSourceRanges: [], externalName: '', trafficDistribution: 'PreferClose' },
+          ports: [{ ...port, targetPort: 'http', nodePort: 0 }],
+        },
+        status: {
+          conditions: [any],
+          loadBalancer: {
+            ingress: [{ ip: '1.2.3.4', ipMode: 'VIP', ports: [{ port: 1, protocol: 'TCP' }] }],
+          },
+        },
+      },
+    ],
+    [
+      'EndpointSlice',
+      {
+        ...{ apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4', ports: [port] },
+        metadata: { ...metadata, labels: { 'kubernetes.io/service-name': 'x' } },
+        endpoints: [
+          {
+            ...{ addresses: ['10.0.0.1'], nodeName: 'n', zone: 'z', hostname: 'h', targetRef: any },
+            ...{ conditions: { ready: true, serving: true, terminating: false }, deprecatedTopology: {} },
+            hints: { forZones: [{ name: 'z' }], forNodes: [{ name: 'n' }] },
+          },
+        ],
+      },
+    ],
+    [
+      'Endpoints',
+      {
+        ...{ apiVersion: 'v1', kind: 'Endpoints', metadata },
+        subsets: [
+          { addresses: [{ ip: '10.0.0.1', hostname: 'h', nodeName: 'n', targetRef: any }], ports: [port] },
+        ],
+      },
+    ],
+    [
+      'Node',
+      {
+        ...{ apiVersion: 'v1', kind: 'Node', metadata },
+        spec: {
+          ...{ podCIDR: '10.1.0.0/24', podCIDRs: ['10.1.0.0/24'], providerID: 'p', unschedulable: true },
+          taints: [{ key: 'k', value: 'v', effect: 'NoSchedule', timeAdded: '' }],
+        },
+        status: {
+          ...{ capacity: any, allocatable: any, conditions: [any], daemonEndpoints: any, nodeInfo: any },
+          ...{ images: [any], volumesInUse: [], volumesAttached: [], runtimeHandlers: [any], features: any },
+          ...{
+            phase: 'Running',
+            declaredFeatures: ['x'],
+            addresses: [{ type: 'InternalIP', address: '192.0.2.9' }],
+          },
+        },
+      },
+    ],
+    [
+      'ServiceCIDR',
+      {
+        ...{ apiVersion: 'networking.k8s.io/v1', kind: 'ServiceCIDR', metadata },
+        ...{ spec: { cidrs: ['10.96.0.0/16'] }, status: { conditions: [any] } },
+      },
+    ],
+  ])('M1: no field that a %s of the API has is told, used or not', (_kind, document) => {
+    const found = judgeAll(JSON.stringify(document));
+    expect([found.resources.length, found.warnings]).toEqual([1, []]);
+    // One more, wherever there are fields, is told: the table is asked there.
+    const places: string[] = [];
+    const visit = (value: unknown, path: string) => {
+      if (value === any || typeof value !== 'object' || value === null) return;
+      if (!Array.isArray(value)) places.push(path);
+      for (const [key, inner] of Object.entries(value)) visit(inner, `${path}.${key}`);
+    };
+    visit(document, '');
+    const free = /labels|annotations|deprecatedTopology/;
+    for (const place of places.filter((each) => !free.test(each))) {
+      const copy = JSON.parse(JSON.stringify(document)) as object;
+      let at = copy as Record<string, unknown>;
+      for (const step of place.split('.').slice(1)) at = at[step] as Record<string, unknown>;
+      at.unheardOf = 1;
+      expect(judgeAll(JSON.stringify(copy)).warnings.join(), place).toContain('"unheardOf" is no field of a');
+    }
   });
 
   it('S9: leading zeros are decimal, with a warning', () => {

@@ -36,7 +36,7 @@ describe('S2: Services that are not programmed', () => {
 });
 
 describe('services', () => {
-  it('S3: one entry per port and family; SCTP is not balanced', () => {
+  it('S3: one entry per port and family', () => {
     const ports = [
       { name: 'a', port: 80 },
       { name: 'b', port: 53, protocol: 'UDP' },
@@ -49,6 +49,8 @@ describe('services', () => {
       'default/s:a 10.96.0.1:80/6',
       'default/s:b fd00::1:53/17',
       'default/s:b 10.96.0.1:53/17',
+      'default/s:c fd00::1:9/132',
+      'default/s:c 10.96.0.1:9/132',
     ]);
   });
 

@@ -49,7 +49,7 @@ describe('examples', () => {
     const { sources } = readSources(files.map((file) => join('examples', file)));
     const { resources, problems, warnings } = parseSources(sources);
     expect([...problems, ...warnings].map(formatProblem)).toEqual([]);
-    expect(checkSet(resources)).toEqual({ problems: [], warnings: [] });
+    expect(checkSet(resources)).toMatchObject({ problems: [], warnings: [] });
     const { networks, peers, ports } = compile(resources, ETHERNET, null);
     const changes = resources.map((after) => ({ before: undefined, after }));
     const { count } = new ServiceBook().stage(changes, NOWHERE, false).batch;

@@ -111,6 +111,25 @@ endpoints: [{addresses: [${address}]}]
     expect(manager.find('Port', '', 'db')).toBeUndefined();
   });
 
+  it('S38: says what Services are given, tells the host of it, and keeps it; a dry run gives nothing', async () => {
+    const networks = HOST.replace('}}', '}, serviceCIDRs: [10.96.0.0/16]}');
+    await manager.load([source('base.yaml', networks, network(), peer(), web)]);
+    const open = shop.replace('clusterIP: 10.96.0.10', 'type: NodePort');
+    const dry = await manager.apply([source('shop.yaml', open)], true);
+    expect(dry.given).toMatchObject([{ name: 'shop', clusterIPs: [expect.stringMatching(/^10\.96\./)] }]);
+    expect(manager.services.get('default', 'shop')).toBeUndefined();
+    const apply = vi.spyOn(dataplane as Dataplane, 'apply');
+    const { given } = await manager.apply([source('shop.yaml', open)]);
+    expect(given).toEqual(dry.given);
+    const [service] = servicesIn(apply.mock.calls.at(-1)![2]!);
+    expect(service).toMatchObject({ port: 80, nodePort: given![0]!.nodePorts[0]!.nodePort });
+    const again = await manager.apply([source('shop.yaml', open)]);
+    expect(again.given).toBeUndefined();
+    expect(again.changes).toMatchObject([{ name: 'shop', action: 'unchanged' }]);
+    await manager.remove('Service', 'default', 'shop');
+    expect((await manager.apply([source('shop.yaml', open)])).given).toEqual(given);
+  });
+
   it('a dry run refuses what the real one would', async () => {
     await manager.load([base]);
     const lost = source('db.yaml', port('db', '10.77.0.12', 'twill-no-such'));

@@ -120,6 +120,22 @@ describe('items', () => {
     expect(await views.items('hosts')).toMatchObject([{ kind: 'Host', metadata: { name: 'alpha' } }]);
   });
 
+  it('S38: Services are shown with what they were given, as an API server would have filled it in', async () => {
+    const { views, manager } = await setUp();
+    const networks = HOST.replace('}}', '}, serviceCIDRs: [10.96.0.0/16]}');
+    const open =
+      'apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  type: LoadBalancer\n' +
+      '  externalTrafficPolicy: Local\n  ports: [{name: a, port: 80, targetPort: 8080}]\n';
+    const { given } = await manager.apply([source('g', networks, open)]);
+    const { clusterIPs, nodePorts, healthCheckNodePort } = given![0]!;
+    const { spec } = (await views.item('Service', 'web'))!;
+    expect(spec).toEqual({
+      ...{ type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort },
+      ...{ clusterIP: clusterIPs[0], clusterIPs },
+      ports: [{ name: 'a', port: 80, targetPort: 8080, nodePort: nodePorts[0]!.nodePort }],
+    });
+  });
+
   it('a peer was last heard on the card’s clock, also after it wrapped', async () => {
     const { views, counters, beta } = await setUp();
     const now = Number(process.hrtime.bigint() / 1_000_000n) | 0;

@@ -14,6 +14,11 @@ export function checkHost(host: ResourceOf<'Host'>, resources: readonly Resource
     const message = `${service.text} overlaps ${shared.text}, where pods live; ClusterIPs need a network of their own`;
     set.refuse(host, 'spec.serviceCIDRs', message);
   }
+  if (host.spec.conntrack.tcpLoose !== undefined) {
+    const message =
+      'has no effect: connections that are masqueraded are tracked by the kernel, and net.netfilter.nf_conntrack_tcp_loose says whether in their middle too';
+    set.warn(host, 'spec.conntrack.tcpLoose', message);
+  }
   for (const text of underlayAddresses(host)) {
     const { words } = parseAddress(text);
     const inside = [...pods, ...services].find((cidr) => contains(cidr, words));

@@ -1,5 +1,6 @@
 /** Services and EndpointSlices, each by itself: addresses, node ports, annotations, endpoints one by one. */
 import { contains, familyOf, formatWords, parseAddress, sameWords } from '../../wire/address.ts';
+import { FIRST_NODE_PORT, LAST_NODE_PORT } from '../allocation/range.ts';
 import { nearest, problemIn, show } from '../problem.ts';
 import { endpointRefusal, SERVICE_LABEL, WEIGHT_ANNOTATION, weightOf } from '../schema/endpoint-slice.ts';
 import {
@@ -7,9 +8,7 @@ import {
   addressPath,
   addressRefusal,
   familiesOf,
-  isOthers,
   SERVICE_ANNOTATIONS,
-  typeIn,
 } from '../schema/service.ts';
 import type { NodeFacts, Surroundings } from '../surroundings.ts';
 import type { Problem, Resource, ResourceOf } from '../types.ts';
@@ -18,9 +17,6 @@ export type Report = (resource: Resource, path: string, message: string) => void
 
 /** M11: what the EndpointSlice controller fills a slice with at most. */
 const USUAL_ENDPOINTS = 100;
-/** M9: what the API server takes node ports from. */
-const FIRST_NODE_PORT = 30_000;
-const LAST_NODE_PORT = 32_767;
 const OWN_PREFIX = 'twill/';
 
 /** ClusterIPs: outside every subnet (N6), inside the networks they come from (M9). */
@@ -66,26 +62,15 @@ export function ownAddressWarnings(resources: readonly Resource[], { hostAddress
 /** What a Service says that is not followed. */
 export function checkService(service: ResourceOf<'Service'>, warn: Report): void {
   const { addresses, ports } = service.spec;
-  const type = typeIn(service.document);
-  if (addresses.length === 0 && !isOthers(service.labels, type) && !saysClusterIP(service)) {
+  if (addresses.length > 0 || hasAbsurdClusterIP(service)) checkAddresses(service, warn);
+  ports.forEach(({ nodePort }, i) => {
+    if (nodePort === 0 || (nodePort >= FIRST_NODE_PORT && nodePort <= LAST_NODE_PORT)) return;
+    const usual = `${FIRST_NODE_PORT}–${LAST_NODE_PORT}`;
     warn(
       service,
-      'spec.clusterIP',
-      'missing, and none is allocated, so nothing is programmed; add one, or None',
+      `spec.ports[${i}].nodePort`,
+      `${nodePort} is outside ${usual}, where node ports usually are`,
     );
-  }
-  if (addresses.length > 0 || hasAbsurdClusterIP(service)) checkAddresses(service, warn);
-  ports.forEach(({ protocol, nodePort }, i) => {
-    const port = `spec.ports[${i}]`;
-    const usual = `${FIRST_NODE_PORT}–${LAST_NODE_PORT}`;
-    if (addresses.length > 0 && protocol === 'SCTP') {
-      warn(service, `${port}.protocol`, 'SCTP is not translated; this port is not programmed');
-    } else if (addresses.length > 0 && type === 'NodePort' && nodePort === 0) {
-      warn(service, `${port}.nodePort`, `missing, and none is allocated; add one of ${usual}`);
-    }
-    if (nodePort !== 0 && (nodePort < FIRST_NODE_PORT || nodePort > LAST_NODE_PORT)) {
-      warn(service, `${port}.nodePort`, `${nodePort} is outside ${usual}, where node ports usually are`);
-    }
   });
   for (const [key, value] of Object.entries(service.annotations)) {
     if (!key.startsWith(OWN_PREFIX)) continue;
@@ -103,10 +88,6 @@ function annotationFault(key: string, value: string): string | null {
   const read = SERVICE_ANNOTATIONS[key as keyof typeof SERVICE_ANNOTATIONS].safeParse(value);
   return read.success ? null : `${read.error.issues[0]!.message}; until then the default is used`;
 }
-
-/** Whether it has one, be it None. */
-const saysClusterIP = ({ document }: ResourceOf<'Service'>): boolean =>
-  addressesIn(document).some(({ kind, text }) => kind === 'clusterIP' && text !== '');
 
 function hasAbsurdClusterIP({ document }: ResourceOf<'Service'>): boolean {
   return addressesIn(document).some(

@@ -42,6 +42,11 @@ const timeouts = z.strictObject({
   tcpUnacknowledged: timeout(300),
   udpUnreplied: timeout(30),
   udpReplied: timeout(120),
+  sctpClosed: timeout(10),
+  sctpCookieWait: timeout(3),
+  sctpCookieEchoed: timeout(3),
+  sctpEstablished: timeout(210),
+  sctpShutdown: timeout(3),
   icmp: timeout(60),
   other: timeout(600),
 });
@@ -78,7 +83,7 @@ export const hostSchema = ownKind(
         max: integer(16, MOST_FLOWS).default(DEFAULT_FLOWS),
         timeouts: timeouts.prefault({}),
         tcpLiberal: boolean().default(false),
-        tcpLoose: boolean().default(true),
+        tcpLoose: boolean().optional(),
       })
       .prefault({}),
     nat: z

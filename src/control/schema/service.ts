@@ -12,9 +12,9 @@ import {
   type Words,
 } from '../../wire/address.ts';
 import { show } from '../problem.ts';
-import type { ServiceAddress, ServicePort, ServiceSpec } from '../types.ts';
+import type { ServiceAddress, ServicePort, ServiceSpec, Wants } from '../types.ts';
 import { kubernetesMetadata } from './envelope.ts';
-import { anyText, choice, compact, duration, type Field, field, integer } from './fields.ts';
+import { anyText, boolean, choice, compact, duration, type Field, field, integer } from './fields.ts';
 
 const PROXY_LABEL = 'service.kubernetes.io/service-proxy-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
@@ -33,6 +33,9 @@ export const serviceSchema = z.looseObject({
   metadata: kubernetesMetadata(),
   spec: z.looseObject({
     type: choice('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName').default('ClusterIP'),
+    ipFamilies: z.array(choice('IPv4', 'IPv6')).default([]),
+    ipFamilyPolicy: choice('SingleStack', 'PreferDualStack', 'RequireDualStack').default('SingleStack'),
+    allocateLoadBalancerNodePorts: boolean().default(true),
     clusterIP: clusterIP().optional(),
     clusterIPs: z.array(clusterIP()).default([]),
     externalIPs: z.array(anyText()).default([]),
@@ -75,17 +78,18 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
   const ignored = isOthers(metadata.labels, spec.type);
   const clusterIPs = spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ''];
   const ingress = status.loadBalancer.ingress.filter(({ ip, ipMode }) => ip && ipMode === 'VIP');
+  const externals = distinct([
+    ...usable('externalIP', spec.externalIPs),
+    ...usable(
+      'loadBalancer',
+      ingress.map(({ ip }) => ip!),
+    ),
+  ]);
   const said = <T>(annotation: keyof typeof SERVICE_ANNOTATIONS, schema: Field<T>): T | undefined =>
     schema.safeParse(metadata.annotations[annotation]).data;
   const drain = said('twill/drain', SERVICE_ANNOTATIONS['twill/drain']);
   return compact<ServiceSpec>({
-    addresses: ignored
-      ? []
-      : serviceAddresses(
-          clusterIPs,
-          spec.externalIPs,
-          ingress.map(({ ip }) => ip!),
-        ),
+    addresses: ignored ? [] : withExternals(usable('clusterIP', clusterIPs), externals),
     ports: spec.ports.map(({ name, protocol, port, nodePort }) => ({ name, protocol, port, nodePort })),
     affinity: spec.sessionAffinity === 'ClientIP' ? spec.sessionAffinityConfig.clientIP.timeoutSeconds : 0,
     internalLocal: spec.internalTrafficPolicy === 'Local',
@@ -97,35 +101,57 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
     onEndpointRemoved: said('twill/on-endpoint-removed', SERVICE_ANNOTATIONS['twill/on-endpoint-removed']),
     drain: drain === undefined ? undefined : Math.round(drain * 1000),
     affinityMode: said('twill/affinity-mode', SERVICE_ANNOTATIONS['twill/affinity-mode']),
+    wants: ignored || clusterIPs.includes('None') ? undefined : wantsOf(spec, clusterIPs, externals),
   });
 }
 
 /** S2: whether a Service is for another proxy, or for name servers alone, whatever addresses it has. */
-export const isOthers = (labels: Readonly<Record<string, string>>, type: string | undefined): boolean =>
+const isOthers = (labels: Readonly<Record<string, string>>, type: string | undefined): boolean =>
   PROXY_LABEL in labels || HEADLESS_LABEL in labels || type === 'ExternalName';
 
-/** S3, S4: of each family with a ClusterIP; what cannot be an address of a service is left out. */
-function serviceAddresses(
+/** S38: what an API server would have filled in; undefined when nothing is missing. */
+function wantsOf(
+  spec: z.infer<typeof serviceSchema>['spec'],
   clusterIPs: readonly string[],
-  externalIPs: readonly string[],
-  loadBalancerIPs: readonly string[],
+  externals: readonly ServiceAddress[],
+): Wants | undefined {
+  const { type, ipFamilies, ipFamilyPolicy, ports } = spec;
+  const written = clusterIPs.filter((text) => text !== '').length;
+  const families = [...new Set(ipFamilies)].map((name) => (name === 'IPv4' ? 4 : 6));
+  const isBalanced = type === 'LoadBalancer';
+  const opens = type === 'NodePort' || (isBalanced && spec.allocateLoadBalancerNodePorts);
+  const nodePorts = opens && ports.some(({ nodePort }) => nodePort === 0);
+  const healthCheckNodePort =
+    isBalanced && spec.externalTrafficPolicy === 'Local' && spec.healthCheckNodePort === 0;
+  const wanted = ipFamilyPolicy === 'SingleStack' ? Math.max(families.length, 1) : 2;
+  if (written >= wanted && !nodePorts && !healthCheckNodePort) return undefined;
+  return { families, policy: ipFamilyPolicy, nodePorts, healthCheckNodePort, externals };
+}
+
+/** S3, S4: what cannot be an address of a service is left out. */
+function usable(kind: ServiceAddress['kind'], texts: readonly string[]): ServiceAddress[] {
+  return texts.flatMap((text) =>
+    addressRefusal(text) === null ? [{ kind, words: parseAddress(text).words }] : [],
+  );
+}
+
+/** ClusterIPs, the first of each family, and what is external of those families; each once. */
+export function withExternals(
+  clusterIPs: readonly ServiceAddress[],
+  externals: readonly ServiceAddress[],
 ): ServiceAddress[] {
-  const addresses: ServiceAddress[] = [];
-  const families = new Set<number>();
-  const add = (kind: ServiceAddress['kind'], texts: readonly string[]) => {
-    for (const text of texts) {
-      if (addressRefusal(text) !== null) continue;
-      const { words, family } = parseAddress(text);
-      const isWanted = (kind === 'clusterIP') !== families.has(family);
-      if (!isWanted || addresses.some((other) => sameWords(other.words, words))) continue;
-      families.add(family);
-      addresses.push({ kind, words });
-    }
-  };
-  add('clusterIP', clusterIPs);
-  add('externalIP', externalIPs);
-  add('loadBalancer', loadBalancerIPs);
-  return addresses;
+  const own = new Map<number, ServiceAddress>();
+  for (const address of clusterIPs) {
+    const family = familyOf(address.words);
+    if (!own.has(family)) own.set(family, address);
+  }
+  return distinct([...own.values(), ...externals.filter(({ words }) => own.has(familyOf(words)))]);
+}
+
+function distinct(addresses: readonly ServiceAddress[]): ServiceAddress[] {
+  return addresses.filter(
+    ({ words }, i) => addresses.findIndex((other) => sameWords(other.words, words)) === i,
+  );
 }
 
 /** Why a service cannot be found at an address, or null. "" is no address at all. */
@@ -143,11 +169,11 @@ export function addressRefusal(text: string): string | null {
 export const familiesOf = (addresses: readonly ServiceAddress[]): (4 | 6)[] =>
   addresses.flatMap(({ kind, words }) => (kind === 'clusterIP' ? [familyOf(words)] : []));
 
-/** Canonical address; "" for "" and "None". */
+/** Canonical address, "" or "None". */
 function clusterIP() {
   return field('an IP address such as 10.96.0.10, or None', (value) => {
     if (typeof value !== 'string') return undefined;
-    if (value === '' || value === 'None') return '';
+    if (value === '' || value === 'None') return value;
     return parseAddress(value).text;
   });
 }
@@ -187,9 +213,6 @@ interface WrittenAddress {
   readonly path: string;
 }
 
-/** The type of a Service as its document has it. */
-export const typeIn = (document: unknown): string | undefined => (document as Written).spec.type;
-
 /** The addresses of a Service as its document has them. */
 export function addressesIn(document: unknown): WrittenAddress[] {
   const { spec, status } = document as Written;
@@ -211,7 +234,6 @@ export function addressesIn(document: unknown): WrittenAddress[] {
 
 interface Written {
   readonly spec: {
-    readonly type?: string;
     readonly clusterIP?: string | null;
     readonly clusterIPs?: readonly string[] | null;
     readonly externalIPs?: readonly string[] | null;

@@ -1,7 +1,7 @@
 /** `twill apply`: changes the running daemon to what the documents say. */
 import type { Command } from 'commander';
 import type { ApplyRequest, ApplyResponse } from '../../control/protocol.ts';
-import type { Change } from '../../control/types.ts';
+import type { Allocation, Change } from '../../control/types.ts';
 import type { Fate, FateRow } from '../../dataplane/messages.ts';
 import { call } from '../client.ts';
 import type { Context } from '../context.ts';
@@ -86,10 +86,22 @@ export function printChanges(context: Context, answer: ApplyResponse, dryRun = f
   const suffix = dryRun ? ' (dry run)' : '';
   for (const change of answer.changes)
     context.stdout.write(`${reference(change)} ${change.action}${suffix}\n`);
+  for (const given of answer.given ?? [])
+    context.stdout.write(`${describeGiven(given, dryRun ? 'would be given' : 'is given')}${suffix}\n`);
+}
+
+/** "service/shop is given clusterIP 10.96.7.3, nodePort 31402 for port 80" (S38). */
+export function describeGiven(given: Allocation, verb: string): string {
+  const parts = [
+    ...given.clusterIPs.map((address) => `clusterIP ${address}`),
+    ...given.nodePorts.map(({ port, nodePort }) => `nodePort ${nodePort} for port ${port}`),
+    ...(given.healthCheckNodePort === undefined ? [] : [`healthCheckNodePort ${given.healthCheckNodePort}`]),
+  ];
+  return `${reference({ kind: 'Service', ...given })} ${verb} ${parts.join(', ')}`;
 }
 
 /** "network/blue", "service/shop"; with the namespace where it is not the default one. */
-function reference(change: Change): string {
+function reference(change: Pick<Change, 'kind' | 'namespace' | 'name'>): string {
   const scope = change.namespace === '' || change.namespace === 'default' ? '' : `${change.namespace}/`;
   return `${change.kind.toLowerCase()}/${scope}${change.name}`;
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { Failed } from '../failure.ts';
 import { readPaths } from '../paths.ts';
+import { describeGiven } from './apply.ts';
 
 export function registerCheck(program: Command, context: Context): void {
   program
@@ -24,6 +25,8 @@ export function registerCheck(program: Command, context: Context): void {
       for (const warning of warnings) context.stderr.write(`warning: ${formatProblem(warning)}\n`);
       const problems = set?.problems ?? parsed.problems;
       if (problems.length > 0) throw new Failed(...problems.map(formatProblem));
+      for (const given of set?.given ?? [])
+        context.stdout.write(`${describeGiven(given, 'would be given')}\n`);
       const count = parsed.resources.length;
       context.stdout.write(`${count} ${count === 1 ? 'resource' : 'resources'}, no errors\n`);
     });
