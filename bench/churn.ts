@@ -46,6 +46,11 @@ export async function measureChurn(
     'ms',
     'less',
   );
+  // the code that is to be measured is compiled before
+  session.progress.step('changes to warm up');
+  await attempt(cell, 'twill', async () => {
+    await connected(site, (connections) => change(connections, size, site.route.address));
+  });
   for (let round = 0; round < rounds; round++) {
     const kinds = ['quiet', 'twill'] as const;
     for (const who of round % 2 === 0 ? kinds : kinds.toReversed()) {
@@ -65,6 +70,18 @@ export async function measureChurn(
   return cell;
 }
 
+async function connected<T>(
+  site: Site,
+  work: (connections: readonly ControlConnection[]) => Promise<T>,
+): Promise<T> {
+  const connections = await Promise.all(Array.from({ length: CONNECTIONS }, () => site.connection!()));
+  try {
+    return await work(connections);
+  } finally {
+    for (const connection of connections) connection.close();
+  }
+}
+
 async function besideTraffic(
   session: Session,
   site: Site,
@@ -74,7 +91,6 @@ async function besideTraffic(
 ): Promise<{ longest: number; churn: Churn }> {
   const { lab } = session;
   const { client, server } = site.route;
-  const connections = await Promise.all(Array.from({ length: CONNECTIONS }, () => site.connection!()));
   const sink = lab.start(server, `churn-sink-${name}`, [
     ...[LOAD, 'pace-server', '--port', String(rules.PROBES), '--each'],
   ]);
@@ -93,7 +109,7 @@ async function besideTraffic(
     const source = lab.start(client, `churn-pace-${name}`, words);
     await sleep(LEAD_MS);
     const { epochs, changes } = isChanging
-      ? await change(connections, size, site.route.address)
+      ? await connected(site, (connections) => change(connections, size, site.route.address))
       : { epochs: [{ port: rules.PROBES, from: 0n, until: FOREVER }], changes: 0 };
     await source.waitFor((text) => text.includes('sent'), 10_000);
     await sleep(DRAIN_MS);
@@ -104,7 +120,6 @@ async function besideTraffic(
     const churn = { sent, lost: sent - trips.length, astray: countAstray(trips, epochs), changes };
     return { longest: longest / 1e6, churn };
   } finally {
-    for (const connection of connections) connection.close();
     await sink.stop(500);
   }
 }

@@ -72,7 +72,7 @@ const LAYERS: Record<string, Layer> = {
       ...['wire', 'telemetry', 'fabric', 'packet', 'card'],
       ...['bridge', 'neigh', 'overlay', 'conntrack', 'service', 'gateway', 'fastpath', 'table'],
     ],
-    packages: ['node:worker_threads@worker.ts'],
+    packages: ['node:worker_threads@worker.ts', 'node:v8@worker.ts', 'node:vm@worker.ts'],
   },
   control: {
     why: 'from documents to configuration: it touches neither kernel nor packets',

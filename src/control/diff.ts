@@ -46,7 +46,11 @@ export function actionOf(before: Resource | undefined, after: Resource | undefin
 
 /** Whether two resources of one name mean the same, however they are written. */
 export function sameContent(a: Resource, b: Resource): boolean {
-  if (a instanceof PlainResource && b instanceof PlainResource && a.isLike(b)) return true;
+  if (a instanceof PlainResource && b instanceof PlainResource) {
+    // One changed endpoint is told without reading either text again.
+    if (a.isLike(b)) return true;
+    if (!a.mayMean(b)) return false;
+  }
   const same = (x: unknown, y: unknown) => isDeepStrictEqual(x, y);
   return same(contentOf(a), contentOf(b)) && same(a.labels, b.labels) && same(a.annotations, b.annotations);
 }

@@ -35,6 +35,9 @@ export abstract class PlainResource {
     return bytes.compare(other.source.bytes, other.start, other.end, this.start, this.end) === 0;
   }
 
+  /** False when they certainly mean different things. */
+  abstract mayMean(other: PlainResource): boolean;
+
   get document(): Readonly<Record<string, unknown>> {
     return JSON.parse(this.source.text(this.start, this.end)) as Readonly<Record<string, unknown>>;
   }
@@ -74,6 +77,10 @@ export class PlainService extends PlainResource {
 
   get kind(): 'Service' {
     return 'Service';
+  }
+
+  mayMean(other: PlainResource): boolean {
+    return other instanceof PlainService && other.vip === this.vip;
   }
 
   /** Made when asked for: what lives short costs next to nothing. */
@@ -127,6 +134,13 @@ export class PlainSlice extends PlainResource implements EndpointSliceSpec {
 
   get words(): Int32Array {
     return this.pool.subarray(this.first, this.first + this.used);
+  }
+
+  mayMean(other: PlainResource): boolean {
+    if (!(other instanceof PlainSlice) || other.used !== this.used) return false;
+    const [own, theirs] = [this.words, other.words];
+    for (let i = 0; i < own.length; i++) if (own[i] !== theirs[i]) return false;
+    return true;
   }
 
   get ready(): number {
