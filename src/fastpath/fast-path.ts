@@ -20,7 +20,7 @@ import { Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
 import { createCommon, STATE_FLAGS, update, VXLAN_I_FLAG } from './common.ts';
 import type { Family } from './families.ts';
-import { createLookAhead } from './look-ahead.ts';
+import { createLookAhead, FEW } from './look-ahead.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
 import { createTracked } from './tracked.ts';
@@ -92,14 +92,14 @@ export function createFastPath(
   const hasher = new Hasher(seed);
   const ahead = createLookAhead(flows);
   const { hashes, likely } = ahead;
-  /** How many flows the burst before had. */
+  /** 1: the burst before had about as many flows as frames. */
   const mixed = new Int32Array(1);
 
   function run(first: number, last: number, now: number): number {
     const { lines } = flows;
     const isTracking = flows.count > 0;
     // Many flows in one burst: their memory is asked for at once, not one after the other.
-    const isMixed = isTracking && mixed[0]! * 2 > last - first;
+    const isMixed = isTracking && mixed[0] !== 0 && last - first >= FEW;
     if (isMixed) lookAhead(first, last);
     let lookups = 0;
     // Frames of one burst often share path, flow and next hop: the previous answer is then still true.
@@ -199,17 +199,15 @@ export function createFastPath(
         if (id >= 0) {
           const flow = (id >> 1) * FLOW_WORDS;
           if (((lines[flow + Flow.EXPIRES]! - now) | 0) <= 0) break;
-          const line = id * TUPLE_STEP;
-          if (lines[line + Line.READY] === Ready.NO) flows.prepare(id);
-          if (to !== GATEWAY) {
-            if ((id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
-            if (lines[line + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
-          }
+          if (to !== GATEWAY && (id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
           if (protocol === Protocol.TCP) {
             const word = words[w + 12]!;
             const flags = (word >>> 8) & STATE_FLAGS;
             if (lines[flow + Flow.STATE] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
           } else if ((id & 1) !== ORIGINAL && lines[flow + Flow.STATE] !== UdpState.REPLIED) break;
+          const line = id * TUPLE_STEP;
+          if (lines[line + Line.READY] === Ready.NO) flows.prepare(id);
+          if (lines[line + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
           break;
       }
@@ -272,7 +270,7 @@ export function createFastPath(
       bytes += size;
     }
     if (lastFrom >= 0) close(current, i, bytes);
-    mixed[0] = lookups;
+    mixed[0] = lookups * 2 > i - first ? 1 : 0;
     runs.count = current + 1;
     control[Control.TX_COUNT] = tx;
     return i;
