@@ -1,8 +1,6 @@
 import { Control } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
-import { FLOW_WORDS, Flow, TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
-import { TcpState } from '../conntrack/tcp-state.ts';
-import { UdpState } from '../conntrack/timeouts.ts';
+import { TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { isTuple4, Line, ORIGINAL, Ready, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
@@ -87,7 +85,7 @@ export function createFastPath(
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
-  const { advance, renew } = createTracked(packets, flows);
+  const { admits, advance, renew } = createTracked(packets, flows);
   const { segment, close } = createCommon(packets, runs);
   const hasher = new Hasher(seed);
   const ahead = createLookAhead(flows);
@@ -106,6 +104,7 @@ export function createFastPath(
     let p = 0;
     let h = 0;
     let id = -1;
+    let isRenewed = false;
     let lastScope = -1;
     let lastPorts = 0;
     let lastSource = 0;
@@ -190,6 +189,8 @@ export function createFastPath(
             flows.find4(scope, swap(ports), destination, source) >= 0
           )
             break;
+          if (id >= 0 && !admits(id, protocol, now)) break;
+          isRenewed = false;
           lookups++;
           lastPorts = ports;
           lastSource = source;
@@ -197,17 +198,9 @@ export function createFastPath(
           lastScope = scope;
         }
         if (id >= 0) {
-          const flow = (id >> 1) * FLOW_WORDS;
-          if (((lines[flow + Flow.EXPIRES]! - now) | 0) <= 0) break;
           if (to !== GATEWAY && (id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
-          if (protocol === Protocol.TCP) {
-            const word = words[w + 12]!;
-            const flags = (word >>> 8) & STATE_FLAGS;
-            if (lines[flow + Flow.STATE] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
-          } else if ((id & 1) !== ORIGINAL && lines[flow + Flow.STATE] !== UdpState.REPLIED) break;
-          const line = id * TUPLE_STEP;
-          if (lines[line + Line.READY] === Ready.NO) flows.prepare(id);
-          if (lines[line + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
+          if (protocol === Protocol.TCP && ((words[w + 12]! >>> 8) & STATE_FLAGS) !== TcpFlag.ACK) break;
+          if (lines[id * TUPLE_STEP + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
           break;
       }
@@ -237,8 +230,10 @@ export function createFastPath(
         txDevice[tx] = hop[h + Hop.DEVICE]!;
       }
       if (id >= 0) {
-        if (protocol !== Protocol.TCP) renew(id >> 1, now);
-        else if (!advance(at + L4, total - IPV4_BYTES, id, now)) break; // N13
+        if (protocol !== Protocol.TCP) {
+          if (!isRenewed) renew(id >> 1, now);
+          isRenewed = true;
+        } else if (!advance(at + L4, total - IPV4_BYTES, id, now)) break; // N13
         translate(slot, at, size, id);
       }
       if (isRouted) route(w, h);
