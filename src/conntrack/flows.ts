@@ -221,7 +221,8 @@ export class Flows {
     const row = this.rows.take();
     const { lines } = this;
     const at = row * FLOW_WORDS;
-    lines.fill(0, at, at + FLOW_WORDS);
+    // A loop: `fill` is a call out of compiled code.
+    for (let i = TUPLE_WORDS; i < FLOW_WORDS; i++) lines[at + i] = 0;
     for (let i = 0; i < TUPLE_WORDS; i++) {
       lines[at + i] = original[i]!;
       lines[at + TUPLE_STEP + i] = reply[i]!;

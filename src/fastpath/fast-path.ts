@@ -1,8 +1,6 @@
 import { Control } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
-import { FLOW_WORDS, Flow, TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
-import { TcpState } from '../conntrack/tcp-state.ts';
-import { UdpState } from '../conntrack/timeouts.ts';
+import { TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
 import { isTuple4, Line, ORIGINAL, Ready, Word } from '../conntrack/tuple.ts';
 import type { Networks } from '../fabric/networks.ts';
 import type { Packets } from '../packet/packets.ts';
@@ -20,7 +18,7 @@ import { Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
 import { createCommon, STATE_FLAGS, update, VXLAN_I_FLAG } from './common.ts';
 import type { Family } from './families.ts';
-import { createLookAhead } from './look-ahead.ts';
+import { createLookAhead, FEW } from './look-ahead.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
 import { createTracked } from './tracked.ts';
@@ -87,25 +85,26 @@ export function createFastPath(
   const { roles, sourceMask, scope: scopeOf, rows: path } = paths;
   const hop = hops.rows;
   const epoch = epochs.of;
-  const { advance, renew } = createTracked(packets, flows);
+  const { admits, advance, renew } = createTracked(packets, flows);
   const { segment, close } = createCommon(packets, runs);
   const hasher = new Hasher(seed);
   const ahead = createLookAhead(flows);
   const { hashes, likely } = ahead;
-  /** How many flows the burst before had. */
+  /** 1: the burst before had about as many flows as frames. */
   const mixed = new Int32Array(1);
 
   function run(first: number, last: number, now: number): number {
     const { lines } = flows;
     const isTracking = flows.count > 0;
     // Many flows in one burst: their memory is asked for at once, not one after the other.
-    const isMixed = isTracking && mixed[0]! * 2 > last - first;
+    const isMixed = isTracking && mixed[0] !== 0 && last - first >= FEW;
     if (isMixed) lookAhead(first, last);
     let lookups = 0;
     // Frames of one burst often share path, flow and next hop: the previous answer is then still true.
     let p = 0;
     let h = 0;
     let id = -1;
+    let isRenewed = false;
     let lastScope = -1;
     let lastPorts = 0;
     let lastSource = 0;
@@ -190,6 +189,8 @@ export function createFastPath(
             flows.find4(scope, swap(ports), destination, source) >= 0
           )
             break;
+          if (id >= 0 && !admits(id, protocol, now)) break;
+          isRenewed = false;
           lookups++;
           lastPorts = ports;
           lastSource = source;
@@ -197,19 +198,9 @@ export function createFastPath(
           lastScope = scope;
         }
         if (id >= 0) {
-          const flow = (id >> 1) * FLOW_WORDS;
-          if (((lines[flow + Flow.EXPIRES]! - now) | 0) <= 0) break;
-          const line = id * TUPLE_STEP;
-          if (lines[line + Line.READY] === Ready.NO) flows.prepare(id);
-          if (to !== GATEWAY) {
-            if ((id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
-            if (lines[line + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
-          }
-          if (protocol === Protocol.TCP) {
-            const word = words[w + 12]!;
-            const flags = (word >>> 8) & STATE_FLAGS;
-            if (lines[flow + Flow.STATE] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
-          } else if ((id & 1) !== ORIGINAL && lines[flow + Flow.STATE] !== UdpState.REPLIED) break;
+          if (to !== GATEWAY && (id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
+          if (protocol === Protocol.TCP && ((words[w + 12]! >>> 8) & STATE_FLAGS) !== TcpFlag.ACK) break;
+          if (lines[id * TUPLE_STEP + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
           break;
       }
@@ -247,8 +238,10 @@ export function createFastPath(
         txDevice[tx] = hop[h + Hop.DEVICE]!;
       }
       if (id >= 0) {
-        if (protocol !== Protocol.TCP) renew(id >> 1, now);
-        else if (!advance(at + L4, total - IPV4_BYTES, id, now)) break; // N13
+        if (protocol !== Protocol.TCP) {
+          if (!isRenewed) renew(id >> 1, now);
+          isRenewed = true;
+        } else if (!advance(at + L4, total - IPV4_BYTES, id, now)) break; // N13
         translate(slot, at, size, id);
       }
       if (isRouted) route(w, h);
@@ -280,7 +273,7 @@ export function createFastPath(
       bytes += size;
     }
     if (lastFrom >= 0) close(current, i, bytes);
-    mixed[0] = lookups;
+    mixed[0] = lookups * 2 > i - first ? 1 : 0;
     runs.count = current + 1;
     control[Control.TX_COUNT] = tx;
     return i;

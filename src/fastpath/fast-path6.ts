@@ -1,8 +1,6 @@
 import { Control } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
 import { FLOW_WORDS, Flow, TUPLE_STEP, trafficAt } from '../conntrack/row.ts';
-import { TcpState } from '../conntrack/tcp-state.ts';
-import { UdpState } from '../conntrack/timeouts.ts';
 import { Line, ORIGINAL, Ready, reverseTuple, TUPLE_WORDS, Word } from '../conntrack/tuple.ts';
 import type { Locations } from '../fabric/locations.ts';
 import type { Networks } from '../fabric/networks.ts';
@@ -22,7 +20,7 @@ import { UDP_BYTES, Udp } from '../wire/udp.ts';
 import { VXLAN_BYTES, VXLAN_FLAGS } from '../wire/vxlan.ts';
 import { createCommon, STATE_FLAGS, update, VXLAN_I_FLAG } from './common.ts';
 import type { Family } from './families.ts';
-import { createLookAhead } from './look-ahead.ts';
+import { createLookAhead, FEW } from './look-ahead.ts';
 import { Hop, type NextHops } from './next-hops.ts';
 import { Path, type Paths, Role } from './paths.ts';
 import { createTracked } from './tracked.ts';
@@ -71,11 +69,11 @@ export function createFastPath6(
   const hop = hops.rows;
   const epoch = epochs.of;
   const hasher = new Hasher(seed);
-  const { advance, renew } = createTracked(packets, flows);
+  const { admits, advance, renew } = createTracked(packets, flows);
   const { segment, close } = createCommon(packets, runs);
   const ahead = createLookAhead(flows);
   const { hashes, likely } = ahead;
-  /** How many flows the burst before had. */
+  /** 1: the burst before had about as many flows as frames. */
   const mixed = new Int32Array(1);
   /** Tuple of the frame at hand, and of what answers it. */
   const tuple = new Int32Array(TUPLE_WORDS);
@@ -87,7 +85,7 @@ export function createFastPath6(
     const isTracking = flows.count > 0;
     const { lines } = flows;
     // Many flows in one burst: their memory is asked for at once, not one after the other.
-    const isMixed = isTracking && mixed[0]! * 2 > last - first;
+    const isMixed = isTracking && mixed[0] !== 0 && last - first >= FEW;
     if (isMixed) lookAhead(first, last);
     let lookups = 0;
     // Frames of one burst often share path, addresses, ports and so flow and next hop: the previous answer is then still
@@ -95,6 +93,7 @@ export function createFastPath6(
     let p = 0;
     let h = -1;
     let id = -1;
+    let isRenewed = false;
     let isKnown = false;
     let lastPorts = 0;
     let lastProtocol = 0;
@@ -174,6 +173,8 @@ export function createFastPath6(
           if (flows.seek(reply) >= 0) break;
         }
         if (id < 0 && to === GATEWAY && isConcerned()) break;
+        if (id >= 0 && !admits(id, protocol, now)) break;
+        isRenewed = false;
         h = -1;
         entropy = -1;
         for (let n = 0; n < 8; n++) addresses[n] = words[w + 6 + n]!;
@@ -183,21 +184,11 @@ export function createFastPath6(
       }
       if (isTracking) {
         if (id >= 0) {
-          const flow = (id >> 1) * FLOW_WORDS;
-          if (((lines[flow + Flow.EXPIRES]! - now) | 0) <= 0) break;
-          const line = id * TUPLE_STEP;
-          if (lines[line + Line.READY] === Ready.NO) flows.prepare(id);
-          if (to !== GATEWAY) {
-            if ((id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
-            if (lines[line + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
-          }
+          if (to !== GATEWAY && (id & 1) === ORIGINAL && flows.service[id >> 1] !== NO_SERVICE) break; // N6
           if (protocol === Protocol.TCP) {
-            const flags = view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS;
-            if (lines[flow + Flow.STATE] !== TcpState.ESTABLISHED || flags !== TcpFlag.ACK) break;
-          } else {
-            if ((id & 1) !== ORIGINAL && lines[flow + Flow.STATE] !== UdpState.REPLIED) break;
-            if (csumStart[slot] === 0 && words[w + 15]! >>> 16 === 0) break; // N41
-          }
+            if ((view.getUint8(at + L4 + Tcp.FLAGS) & STATE_FLAGS) !== TcpFlag.ACK) break;
+          } else if (csumStart[slot] === 0 && words[w + 15]! >>> 16 === 0) break; // N41
+          if (lines[id * TUPLE_STEP + Line.READY] === Ready.TURNED) to = GATEWAY; // S21
         } else if (protocol === Protocol.TCP && (view.getUint8(at + L4 + Tcp.FLAGS) & TcpFlag.SYN) !== 0)
           break;
       }
@@ -220,8 +211,10 @@ export function createFastPath6(
         txDevice[tx] = hop[h + Hop.DEVICE]!;
       }
       if (id >= 0) {
-        if (protocol !== Protocol.TCP) renew(id >> 1, now);
-        else if (!advance(at + L4, payload, id, now)) break; // N13
+        if (protocol !== Protocol.TCP) {
+          if (!isRenewed) renew(id >> 1, now);
+          isRenewed = true;
+        } else if (!advance(at + L4, payload, id, now)) break; // N13
         translate(slot, at, size, id);
       }
       if (isRouted) route(w, h);
@@ -256,7 +249,7 @@ export function createFastPath6(
       bytes += size;
     }
     if (lastFrom >= 0) close(current, i, bytes);
-    mixed[0] = lookups;
+    mixed[0] = lookups * 2 > i - first ? 1 : 0;
     runs.count = current + 1;
     control[Control.TX_COUNT] = tx;
     return i;
@@ -362,8 +355,11 @@ export function createFastPath6(
     traffic[count]!++;
     traffic[count + 1]! += size;
     const other = (id ^ 1) * TUPLE_STEP;
-    setAddress(at + SOURCE, other + Word.DESTINATION_HIGH, lines[line + Line.SOURCE]!);
-    setAddress(at + DESTINATION, other + Word.SOURCE_HIGH, lines[line + Line.DESTINATION]!);
+    const isBoth = lines[(id >> 1) * FLOW_WORDS + Flow.SNAT] !== 0;
+    if (isBoth || (id & 1) !== ORIGINAL)
+      setAddress(at + SOURCE, other + Word.DESTINATION_HIGH, lines[line + Line.SOURCE]!);
+    if (isBoth || (id & 1) === ORIGINAL)
+      setAddress(at + DESTINATION, other + Word.SOURCE_HIGH, lines[line + Line.DESTINATION]!);
     view.setInt32(at + L4, lines[line + Line.PORTS]!);
     const deltas = lines[line + Line.DELTAS]!;
     const w = at >> 2;

@@ -2,6 +2,9 @@ import { BURST } from '../card/layout.ts';
 import type { Flows } from '../conntrack/flows.ts';
 import { FLOW_WORDS, Flow, TUPLE_STEP } from '../conntrack/row.ts';
 
+/** Fewer frames wait no longer one after the other. */
+export const FEW = 4;
+
 export interface LookAhead {
   /** To be filled in: [frame] hash of the tuple it seems to have. */
   readonly hashes: Int32Array;

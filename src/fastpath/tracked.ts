@@ -1,10 +1,12 @@
 import type { Flows } from '../conntrack/flows.ts';
-import { FLOW_WORDS, Flow, windowAt } from '../conntrack/row.ts';
+import { FLOW_WORDS, Flow, TUPLE_STEP, windowAt } from '../conntrack/row.ts';
 import { TcpState } from '../conntrack/tcp-state.ts';
-import { TIMERS } from '../conntrack/timeouts.ts';
+import { TIMERS, UdpState } from '../conntrack/timeouts.ts';
+import { Line, ORIGINAL, Ready } from '../conntrack/tuple.ts';
 import { passNext, scaleOf, Verdict, Window } from '../conntrack/windows.ts';
 import type { Packets } from '../packet/packets.ts';
 import { swap16 } from '../wire/checksum.ts';
+import { Protocol } from '../wire/ipv4.ts';
 import { TCP_BYTES, Tcp } from '../wire/tcp.ts';
 
 /** NOP, NOP, timestamp: the only options of a segment that say nothing of windows. Words as they stand on the wire. */
@@ -13,6 +15,11 @@ const TIMESTAMP_BYTES = 12;
 
 /** What a packet of an established flow does to it. */
 export interface Tracked {
+  /**
+   * May packets of tuple `id` repeat what was decided? It holds for all of a burst, since nothing here moves a state.
+   * What they become is filled in then.
+   */
+  admits(id: number, protocol: number, now: number): boolean;
   /**
    * A segment of an established connection, which no list of candidates for eviction has (N22).
    * @param l4 where its header stands  @param length of header and payload
@@ -25,6 +32,18 @@ export interface Tracked {
 
 export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
   const { timeouts } = flows;
+
+  function admits(id: number, protocol: number, now: number): boolean {
+    const { lines } = flows;
+    const at = (id >> 1) * FLOW_WORDS;
+    const phase = lines[at + Flow.STATE]!;
+    if (((lines[at + Flow.EXPIRES]! - now) | 0) <= 0) return false;
+    if (protocol === Protocol.TCP) {
+      if (phase !== TcpState.ESTABLISHED) return false;
+    } else if ((id & 1) !== ORIGINAL && phase !== UdpState.REPLIED) return false;
+    if (lines[id * TUPLE_STEP + Line.READY] === Ready.NO) flows.prepare(id);
+    return true;
+  }
 
   function advance(l4: number, length: number, id: number, now: number): boolean {
     const { lines } = flows;
@@ -54,5 +73,5 @@ export function createTracked({ view, words }: Packets, flows: Flows): Tracked {
       flows.refresh(row, phase, now);
   }
 
-  return { advance, renew };
+  return { admits, advance, renew };
 }
