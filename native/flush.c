@@ -112,7 +112,7 @@ static int32_t send_segments(struct card *c, const struct request *r, const stru
   pack_prepare(c, p.count * (p.prefix + p.headers) + p.payload);
   for (int32_t i = 0; i < p.count; i++) {
     int32_t length = plan_length(&p, i);
-    if (length > PACK_SCRATCH) return TX_TOO_BIG; /* and so the first of them */
+    if (length > PACK_SCRATCH) return TX_TOO_BIG; /* the first, which is the longest: none has been queued */
     uint8_t *segment = pack_scratch(c, length);
     plan_segment(&p, i, segment);
     pack_add(c, route, r->index, (struct iovec){segment, (size_t)length});
