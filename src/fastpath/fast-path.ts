@@ -211,7 +211,7 @@ export function createFastPath(
         txDevice[tx] = path[p + Path.DEVICE]!;
       } else {
         if ((third & 0xff) <= 1) break; // N7
-        // The header's checksum (RFC 1812 §5.2.2), written out: a call costs 4 ns, this none that can be measured.
+        // The header’s checksum (RFC 1812 §5.2.2), written out: 1 to 2 ns, a call 4.
         const second = words[w + 5]!;
         const fourth = words[w + 7]!;
         const fifth = words[w + 8]!;
