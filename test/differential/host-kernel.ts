@@ -27,7 +27,7 @@ export class HostKernel {
   /** @param resources of the fabric, with a host port */
   constructor(resources: readonly Resource[]) {
     const plan = hostPlan(resources);
-    this.#side = new HostSide(systemOf(this.#node), '/differential');
+    this.#side = new HostSide(systemOf(this.#node, plan.ports[0]!.interface), '/differential');
     try {
       this.#build(plan);
     } catch (error) {
@@ -84,15 +84,14 @@ export class HostKernel {
   }
 }
 
-/** The daemon's system calls, made in the namespace. */
-const systemOf = (node: Node): HostSystem => ({
+/** The daemon's system calls, made in the namespace. @param link the only one that routes go by */
+const systemOf = (node: Node, link: string): HostSystem => ({
   nft: (script) => node.nft(script),
   table: () => null,
   sysctl: (name) => node.run(['sysctl', '-n', name]).trim(),
   setSysctl: (name, value) => void node.run(['sysctl', '-qw', `${name}=${value}`]),
-  changeRoute(add, { to, prefix, via, source, index }) {
-    const device = node.run(['ip', '-o', 'link']).match(new RegExp(`^${index}: ([^:@]+)`, 'm'))![1]!;
-    const way = ['via', via, 'dev', device, 'onlink', 'src', source];
+  changeRoute(add, { to, prefix, via, source }) {
+    const way = ['via', via, 'dev', link, 'onlink', 'src', source];
     node.ip([['route', add ? 'add' : 'del', `${to}/${prefix}`, ...way]]);
   },
 });

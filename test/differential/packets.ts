@@ -77,25 +77,35 @@ const FRAGMENT_BYTES = 8;
  */
 export function view(frame: Uint8Array): View | undefined {
   if (frame.length < 34) return undefined;
-  const at = new DataView(frame.buffer, frame.byteOffset);
-  const type = at.getUint16(12);
+  const type = u16(frame, 12);
   const family = type === 0x0800 && frame[14] === 0x45 ? 4 : type === 0x86dd ? 6 : undefined;
   if (family === undefined || frame.length < L4[family]) return undefined;
   const is4 = family === 4;
   const first = frame[is4 ? 23 : 20]!;
   const least = L4[family] + FRAGMENT_BYTES;
-  const isFirstPart = !is4 && first === FRAGMENT && frame.length >= least && at.getUint16(56) >> 3 === 0;
-  const [protocol, l4] = isFirstPart ? [frame[54]!, least] : [first, L4[family]];
+  const isFirstPart = !is4 && first === FRAGMENT && frame.length >= least && u16(frame, 56) >> 3 === 0;
+  const protocol = isFirstPart ? frame[54]! : first;
+  const l4 = isFirstPart ? least : L4[family];
   const hasPorts = (protocol === 6 || protocol === 17) && frame.length >= l4 + 4;
   return {
-    ...{ family, protocol, l4 },
-    sport: hasPorts ? at.getUint16(l4) : 0,
-    dport: hasPorts ? at.getUint16(l4 + 2) : 0,
-    from: is4 ? frame.subarray(26, 30).join('.') : text6(frame.subarray(22, 38)),
-    to: is4 ? frame.subarray(30, 34).join('.') : text6(frame.subarray(38, 54)),
-    packet: frame.subarray(14, 14 + (is4 ? at.getUint16(16) : 40 + at.getUint16(18))),
+    family,
+    protocol,
+    l4,
+    sport: hasPorts ? u16(frame, l4) : 0,
+    dport: hasPorts ? u16(frame, l4 + 2) : 0,
+    get from() {
+      return is4 ? frame.subarray(26, 30).join('.') : text6(frame.subarray(22, 38));
+    },
+    get to() {
+      return is4 ? frame.subarray(30, 34).join('.') : text6(frame.subarray(38, 54));
+    },
+    get packet() {
+      return frame.subarray(14, 14 + (is4 ? u16(frame, 16) : 40 + u16(frame, 18)));
+    },
   };
 }
+
+const u16 = (frame: Uint8Array, at: number): number => (frame[at]! << 8) | frame[at + 1]!;
 
 /** A packet in two fragments. @param at where the second begins, in bytes behind the IP header; a multiple of 8 */
 export function inTwo(packet: readonly number[], at: number): [number[], number[]] {
