@@ -28,7 +28,7 @@ import {
   withoutPadding,
 } from './frame-views.ts';
 import { L4, view } from './packets.ts';
-import { type Delivery, GATEWAY_MAC, isBridged, isPod, ROUTER_MAC } from './world.ts';
+import { type Delivery, GATEWAY_MAC, hasHost, isBridged, isPod, ROUTER_MAC } from './world.ts';
 
 export const DIFFERENCES: readonly Difference[] = [
   ...OUTSIDE_DIFFERENCES,
@@ -86,7 +86,10 @@ export const DIFFERENCES: readonly Difference[] = [
       if (isKept && isFromRouter(pair.kernel[0]!.frame)) return NOTHING;
       // the kernel has a limit of its own where it finds no route: one a second, five at once
       const isUnroutable = complains(pair.twill, met, '3/0') || complains(pair.twill, met, '11/0');
-      return isUnroutable && !isVip(met.sent.frame) && pair.kernel.length === 0 ? NOTHING : null;
+      if (isUnroutable && !isVip(met.sent.frame) && pair.kernel.length === 0) return NOTHING;
+      // and so has the kernel of Twill's host
+      const isHostSilent = hasHost(met.mode) && pair.twill.length === 0 && complains(pair.kernel, met, '3/0');
+      return isHostSilent && !isVip(met.sent.frame) ? NOTHING : null;
     },
   },
   {
