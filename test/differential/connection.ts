@@ -1,8 +1,9 @@
 /** One client's TCP connection or UDP exchange with a service: what its two ends would send next, and what they would not. */
-import { ethernet, icmp, ip4, ipv4, readIpv4, tcp, udp } from '../frames.ts';
 import type { Random } from '../random.ts';
+import { type End, Ends } from './ends.ts';
+import { corrupted, withoutChecksum } from './packets.ts';
 import type { Target } from './services.ts';
-import { GATEWAY_MAC, isOnOneLink, isPod, MTU, type Station, stationAt } from './world.ts';
+import { isPod, type Station } from './world.ts';
 
 export interface Outgoing {
   /** What it is, for reports and for `differences.ts`. */
@@ -16,40 +17,25 @@ export interface Outgoing {
 /** Far outside of any window of 64240 bytes. */
 const FAR_AWAY = 0x20000000;
 const MOST_FRAMES = 60;
-/** Bytes of the first fragment. */
-const FIRST_PART = 1400;
+/** Of the uplink, the widest: what fits it is no fragment's any more once a kernel has collected it. */
+const LINK_MTU = 1500;
 
 type Phase = 'fresh' | 'syn' | 'syn-ack' | 'open' | 'closing' | 'closed';
 
-export class Connection {
-  readonly target: Target;
-  readonly client: Station;
-  /** The client's. */
-  readonly port: number;
+export class Connection extends Ends {
   readonly #random: Random;
-  /** Set by the first delivery. */
-  #backend: Station | undefined;
-  /** Whom the backend sees: the client, or the gateway in its place. */
-  #peer = { ip: '', port: 0 };
   #phase: Phase = 'fresh';
-  readonly #ends = { client: { sequence: 0 }, server: { sequence: 0 } };
+  readonly #next = { client: 0, server: 0 };
   #isRefused = false;
   #last: Outgoing | undefined;
-  #delivered: Uint8Array | undefined;
   #frames = 0;
   isOver = false;
 
   constructor(random: Random, client: Station, port: number, target: Target) {
+    super(client, port, target);
     this.#random = random;
-    this.client = client;
-    this.port = port;
-    this.target = target;
-    this.#ends.client.sequence = random.below(0xffffffff);
-    this.#ends.server.sequence = random.below(0xffffffff);
-  }
-
-  get backend(): Station | undefined {
-    return this.#backend;
+    this.#next.client = random.below(0xffffffff);
+    this.#next.server = random.below(0xffffffff);
   }
 
   next(): Outgoing {
@@ -57,27 +43,14 @@ export class Connection {
     return this.target.port.protocol === 'TCP' ? this.#nextTcp() : this.#nextUdp();
   }
 
-  /** What reached the backend of the frame just sent. @returns the endpoint a new flow was given to */
-  arrived(to: string, frame: Uint8Array): string | undefined {
-    const { from, to: ip, sport, dport } = readIpv4(frame);
-    const at = stationAt(ip);
-    const { targetPort } = this.target.port;
-    if (at?.place !== to || dport !== targetPort || sport === this.target.port.port) return undefined;
-    this.#delivered = frame;
-    if (this.#backend !== undefined) return undefined;
-    this.#backend = at;
-    this.#peer = { ip: from, port: sport };
-    return at.name;
-  }
-
   /** Nothing came of the first packet. */
   get isUnanswered(): boolean {
-    return this.#frames > 0 && this.#backend === undefined;
+    return this.#frames > 0 && this.backend === undefined;
   }
 
   #nextUdp(): Outgoing {
     const random = this.#random;
-    if (!this.#backend) return this.#keep('udp', this.#fromClient(this.#datagram()));
+    if (!this.backend) return this.#datagram('client', 'udp');
     const kind = random.weighted({
       ask: 40,
       answer: 40,
@@ -89,16 +62,17 @@ export class Connection {
       large: 3,
       end: 6,
     });
-    if (kind === 'answer') return this.#keep('udp reply', this.#fromServer(this.#datagram(true)), true);
+    if (kind === 'answer') return this.#datagram('server', 'udp reply');
     if (kind === 'again' && this.#last) return this.#last;
-    if (kind === 'icmp') return this.#complaint();
-    if (kind === 'icmpBack') return this.#complaintOfClient();
-    if (kind === 'bad') return this.#keep('bad checksum', corrupted(this.#fromClient(this.#datagram())));
-    if (kind === 'zero') return this.#keep('udp', withoutChecksum(this.#fromClient(this.#datagram())));
+    if (kind === 'icmp') return this.#complaint('server');
+    if (kind === 'icmpBack') return this.#complaint('client');
+    if (kind === 'bad') return this.#datagram('client', 'bad checksum', corrupted);
+    if (kind === 'zero' && this.target.family === 4) return this.#datagram('client', 'udp', withoutChecksum);
     // what the kernel collects for a tunnel leaves it as one frame, which is no peer's business
-    if (kind === 'large' && isPod(this.#backend.place)) return this.#large(random.chance(50));
+    if (kind === 'large' && isPod(this.backend.place))
+      return this.#large(random.chance(50) ? 'server' : 'client');
     if (kind === 'end') this.isOver = true;
-    return this.#keep('udp', this.#fromClient(this.#datagram()));
+    return this.#datagram('client', 'udp');
   }
 
   #nextTcp(): Outgoing {
@@ -123,7 +97,7 @@ export class Connection {
 
   #afterSyn(): Outgoing {
     const kind = this.#random.weighted({ synAck: 70, again: 12, early: 6, refuse: 10, stray: 6 });
-    if (!this.#backend || (kind === 'again' && this.#last)) return this.#last!;
+    if (!this.backend || (kind === 'again' && this.#last)) return this.#last!;
     if (kind === 'early') return this.#odd('client', 'A', 0, 10);
     if (kind === 'stray') return this.#odd('server', 'A', 0, 0);
     if (kind === 'refuse') {
@@ -187,9 +161,9 @@ export class Connection {
           label: 'bad checksum',
         };
       case 'icmp':
-        return this.#complaint();
+        return this.#complaint('server');
       case 'icmpBack':
-        return this.#complaintOfClient();
+        return this.#complaint('client');
       case 'options':
         return this.#segment(from, 'PA', 600);
       case 'again':
@@ -218,149 +192,41 @@ export class Connection {
   }
 
   /** A segment that moves the connection on. */
-  #segment(from: 'client' | 'server', flags: string, length = 0): Outgoing {
+  #segment(from: End, flags: string, length = 0): Outgoing {
     const outgoing = this.#odd(from, flags, 0, length);
     const used = length + (/[SF]/.test(flags) ? 1 : 0);
-    this.#ends[from].sequence = (this.#ends[from].sequence + used) >>> 0;
+    this.#next[from] = (this.#next[from] + used) >>> 0;
     return this.#remember(outgoing);
   }
 
   /** A segment that does not. @param off how far its sequence number is from the right one */
-  #odd(
-    from: 'client' | 'server',
-    flags: string,
-    off: number,
-    length: number,
-    label = `tcp ${flags}`,
-  ): Outgoing {
-    const [own, other] =
-      from === 'client' ? (['client', 'server'] as const) : (['server', 'client'] as const);
-    const seq = (this.#ends[own].sequence + off) >>> 0;
-    const ack = flags.includes('A') ? this.#ends[other].sequence : 0;
+  #odd(from: End, flags: string, off: number, length: number, label = `tcp ${flags}`): Outgoing {
+    const seq = (this.#next[from] + off) >>> 0;
+    const ack = flags.includes('A') ? this.#next[from === 'client' ? 'server' : 'client'] : 0;
     const payload = new Uint8Array(length).fill(seq & 255);
-    const { ip } = this.client;
-    const packet =
-      from === 'client'
-        ? tcp({
-            from: ip,
-            to: this.target.spec.clusterIP,
-            sport: this.port,
-            dport: this.target.port.port,
-            flags,
-            seq,
-            ack,
-            payload,
-          })
-        : tcp({
-            from: this.#backend!.ip,
-            to: this.#peer.ip,
-            sport: this.target.port.targetPort,
-            dport: this.#peer.port,
-            flags,
-            seq,
-            ack,
-            payload,
-          });
-    const isReply = from === 'server';
-    const frame = isReply ? this.#fromServer(packet) : this.#fromClient(packet);
-    return { label, place: isReply ? this.#backend!.place : this.client.place, frame };
+    return { label, place: this.placeOf(from), frame: this.segment(from, { flags, seq, ack, payload }) };
+  }
+
+  #datagram(from: End, label: string, spoilt = (frame: Uint8Array) => frame): Outgoing {
+    const payload = new Uint8Array(this.#random.below(300)).fill(this.#frames);
+    return this.#remember({ label, place: this.placeOf(from), frame: spoilt(this.datagram(from, payload)) });
   }
 
   /** A datagram in two fragments, in either order. */
-  #large(isReply: boolean): Outgoing {
-    const whole = this.#datagram(isReply, MTU + this.#random.below(1000));
-    const fragments = [part(whole, 0, FIRST_PART), part(whole, FIRST_PART)].map((packet) =>
-      isReply ? this.#fromServer(packet) : this.#fromClient(packet),
-    );
-    if (this.#random.chance(30)) fragments.reverse();
-    const place = isReply ? this.#backend!.place : this.client.place;
-    return { label: 'large datagram', place, frame: fragments[0]!, more: fragments.slice(1) };
+  #large(from: End): Outgoing {
+    const payload = new Uint8Array(LINK_MTU + this.#random.below(1000)).fill(this.#frames);
+    const [frame, ...more] = this.fragments(from, payload);
+    const [one, two] = this.#random.chance(30) ? [more[0]!, frame!] : [frame!, more[0]!];
+    return { label: 'large datagram', place: this.placeOf(from), frame: one, more: [two] };
   }
 
-  #datagram(isReply = false, length = this.#random.below(300)): number[] {
-    const payload = new Uint8Array(length).fill(this.#frames);
-    const { ip } = this.client;
-    return isReply
-      ? udp({
-          from: this.#backend!.ip,
-          to: this.#peer.ip,
-          sport: this.target.port.targetPort,
-          dport: this.#peer.port,
-          payload,
-        })
-      : udp({
-          from: ip,
-          to: this.target.spec.clusterIP,
-          sport: this.port,
-          dport: this.target.port.port,
-          payload,
-        });
-  }
-
-  /** The backend cannot take what it was sent last. */
-  #complaint(): Outgoing {
-    const { packet } = readIpv4(this.#delivered!);
-    const body = [3, this.#random.pick([1, 3, 13]), 0, 0, 0, 0, 0, 0, ...packet.subarray(0, 28)];
-    const frame = this.#fromServer(icmp(this.#backend!.ip, this.#peer.ip, body));
-    return { label: 'icmp error', place: this.#backend!.place, frame };
-  }
-
-  /** The client cannot take an answer. */
-  #complaintOfClient(): Outgoing {
-    const { clusterIP } = this.target.spec;
-    const protocol = this.target.port.protocol === 'TCP' ? 6 : 17;
-    const quoted = [
-      ...[0x45, 0, 0, 40, 0, 0, 0x40, 0, 60, protocol, 0, 0, ...ip4(clusterIP), ...ip4(this.client.ip)],
-      ...[0, this.target.port.port, this.port >> 8, this.port & 255, 0, 0, 0, 0],
-    ];
-    const frame = this.#fromClient(icmp(this.client.ip, clusterIP, [3, 3, 0, 0, 0, 0, 0, 0, ...quoted]));
-    return { label: 'icmp error', place: this.client.place, frame };
-  }
-
-  #fromClient(packet: readonly number[]): Uint8Array {
-    return ethernet({ src: this.client.mac, dst: GATEWAY_MAC }, packet);
-  }
-
-  #fromServer(packet: readonly number[]): Uint8Array {
-    const backend = this.#backend!;
-    const peer = stationAt(this.#peer.ip);
-    const isDirect = peer !== undefined && isOnOneLink(peer.ip, backend.ip);
-    return ethernet({ src: backend.mac, dst: isDirect ? peer.mac : GATEWAY_MAC }, packet);
-  }
-
-  #keep(label: string, frame: Uint8Array, isReply = false): Outgoing {
-    return this.#remember({ label, place: isReply ? this.#backend!.place : this.client.place, frame });
+  #complaint(from: End): Outgoing {
+    const frame = this.complaint(from, this.#random.below(3));
+    return { label: 'icmp error', place: this.placeOf(from), frame };
   }
 
   #remember(outgoing: Outgoing): Outgoing {
     this.#last = outgoing;
     return outgoing;
   }
-}
-
-/** The part of an IPv4 packet's payload from one byte to another as a fragment. */
-function part(packet: readonly number[], from: number, to = packet.length - 20): number[] {
-  const view = new DataView(Uint8Array.from(packet).buffer);
-  const address = (at: number): string => packet.slice(at, at + 4).join('.');
-  const isLast = to === packet.length - 20;
-  const fragment = (isLast ? 0 : 0x2000) | (from >> 3);
-  const fields = {
-    from: address(12),
-    to: address(16),
-    protocol: packet[9]!,
-    id: view.getUint16(22),
-    fragment,
-  };
-  return ipv4(fields, packet.slice(20 + from, 20 + to));
-}
-
-/** Another TCP or UDP checksum than the right one. */
-function corrupted(frame: Uint8Array): Uint8Array {
-  const copy = Uint8Array.from(frame);
-  copy[frame[23] === 6 ? 50 : 40]! ^= 0x55;
-  return copy;
-}
-
-function withoutChecksum(frame: Uint8Array): Uint8Array {
-  return Uint8Array.from(frame).fill(0, 40, 42);
 }

@@ -1,4 +1,7 @@
-/** A real daemon among namespaces: frames enter and leave by the interfaces of pods and the sockets of peers. */
+/**
+ * A real daemon among namespaces: frames enter and leave by the interfaces of pods, the sockets of peers, and the wire
+ * to the outside.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -6,8 +9,24 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { call } from '../../src/program/client.ts';
 import { type Daemon, ROOT, testLab } from '../lab/lab.ts';
-import { documents, fabric } from './documents.ts';
-import { type Change, type Delivery, HOST_ADDRESS, PEERS, PODS, VNI, VXLAN_PORT } from './world.ts';
+import { documents, fabric, sliceName } from './documents.ts';
+import { stationsBy } from './host-kernel.ts';
+import { QUIET, WAY_OUT } from './node.ts';
+import type { Change } from './spec.ts';
+import {
+  BEYOND,
+  type Delivery,
+  FAMILIES,
+  familyOf,
+  GATEWAYS,
+  NODE,
+  NODE_MAC,
+  OUTSIDE,
+  PEERS,
+  PODS,
+  VNI,
+  VXLAN_PORT,
+} from './world.ts';
 
 /** Until its ports are announced three times (A15). */
 const ANNOUNCED_MS = 3500;
@@ -24,21 +43,35 @@ export class DaemonWorld {
     const ns: Record<string, string> = {};
     for (const name of ['here', 'under', ...PODS]) {
       ns[name] = await lab.namespace(name);
-      await lab.must(ns[name], ['sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1']);
-      await lab.must(ns[name], ['sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1']);
+      const settings = Object.entries(QUIET).map(([key, value]) => `${key}=${value}`);
+      await lab.must(ns[name], ['sysctl', '-qw', ...settings]);
     }
-    const uplink = { namespace: ns.here!, name: 'uplink', address: `${HOST_ADDRESS}/24` };
-    await lab.wire(uplink, { namespace: ns.under!, name: 'wire' });
+    const [here, under] = [ns.here!, ns.under!];
+    await lab.wire({ namespace: here, name: 'uplink' }, { namespace: under, name: 'wire' });
+    await lab.ip(here, 'link', 'set', 'dev', 'uplink', 'address', NODE_MAC);
+    for (const address of NODE)
+      await lab.ip(
+        here,
+        'address',
+        'add',
+        `${address}/${familyOf(address) === 4 ? 24 : 64}`,
+        'dev',
+        'uplink',
+      );
     for (const address of Object.values(PEERS))
-      await lab.ip(ns.under!, 'address', 'add', `${address}/24`, 'dev', 'wire');
-    const list = { kind: 'List', items: fabric((pod) => ns[pod]!) };
-    this.#daemon = await lab.daemonWith(ns.here!, 'daemon', JSON.stringify(list));
+      await lab.ip(under, 'address', 'add', `${address}/24`, 'dev', 'wire');
+    const list = { kind: 'List', items: fabric(true, (pod) => ns[pod]!) };
+    this.#daemon = await lab.daemonWith(here, 'daemon', JSON.stringify(list));
     // without an address, a pod's own kernel says nothing
     for (const pod of PODS) await lab.ip(ns[pod]!, 'address', 'flush', 'dev', 'eth0');
+    for (const words of [...WAY_OUT, ...stationsBy('tw-blue')]) await lab.ip(here, ...words);
+    // the host finds the gateway by ARP and discovery, once
+    for (const gateway of GATEWAYS) await lab.must(here, ['ping', '-c', '1', '-W', '2', gateway]);
     await sleep(ANNOUNCED_MS);
     const places = [
-      ...PODS.map((pod) => `${ns[pod]}:${pod}`),
-      ...Object.entries(PEERS).map(([peer, address]) => `${ns.under}:${peer}:${address}`),
+      ...PODS.map((pod) => `${ns[pod]}:${pod}:eth0`),
+      `${under}:${OUTSIDE}:wire:${[BEYOND.mac, NODE_MAC].map((mac) => mac.replaceAll(':', '')).join(':')}`,
+      ...Object.entries(PEERS).map(([peer, address]) => `${under}:${peer}:${address}`),
     ];
     const script = join(ROOT, 'test/differential/wires.py');
     this.#wires = spawn('python3', [script, String(VXLAN_PORT), String(VNI), ...places], {
@@ -68,7 +101,8 @@ export class DaemonWorld {
       const text = JSON.stringify({ kind: 'List', items: documents(after) });
       await call(target, 'POST', '/v1/apply', { sources: [{ file: 'change.yaml', text }] });
     } else {
-      for (const path of [`services/${name}`, `endpointslices/${name}-1`])
+      const slices = FAMILIES.map((family) => `endpointslices/${sliceName(name, family)}`);
+      for (const path of [`services/${name}`, ...slices])
         await call(target, 'DELETE', `/v1/${path}?namespace=default`);
     }
   }

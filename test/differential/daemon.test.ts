@@ -2,13 +2,18 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { kernel } from '../card/kernel.ts';
 import { DaemonWorld } from './daemon-world.ts';
-import { icmpType, describe as tell } from './frame-views.ts';
+import { isError, type Met, type Pair } from './difference.ts';
+import { DIFFERENCES } from './differences.ts';
+import { sameDeliveries, describe as tell } from './frame-views.ts';
+import { view } from './packets.ts';
 import { type Step, Traffic } from './traffic.ts';
 import { TwillWorld } from './twill-world.ts';
-import { type Delivery, GATEWAYS, MTU } from './world.ts';
+import { type Delivery, GATEWAYS, type Mode, MTU } from './world.ts';
 
 const FRAMES = Number(process.env.TWILL_DIFFERENTIAL_DAEMON_FRAMES ?? 2000);
 const SEED = Number(process.env.TWILL_DIFFERENTIAL_SEED ?? 20_261);
+
+const MODE: Mode = 'bridged, with a host';
 
 /** What a raw socket can send and tell: no more than the MTU, and no VLAN tag, which its kernel takes off. */
 const isSendable = (step: Step & { kind: 'frame' }): boolean =>
@@ -16,22 +21,27 @@ const isSendable = (step: Step & { kind: 'frame' }): boolean =>
     (frame) => frame.length <= MTU + 14 && !(frame[12] === 0x81 && frame[13] === 0),
   );
 
+/** What no two runs have in common: numbers of the host's own packets and fragments, ports drawn by chance. */
+const CHANCE = DIFFERENCES.filter(({ id }) => ['own-header', 'fragment-numbers', 'clash-port'].includes(id));
+
 /** All but the gateway's ICMP errors: how many there are depends on the time between them (N10). */
-const comparable = (deliveries: readonly Delivery[]): string[] =>
-  deliveries
-    .filter(({ frame }) => icmpType(frame) === '' || icmpType(frame) === '0/0' || !isFromGateway(frame))
-    .map(tell)
-    .sort();
-const isFromGateway = (frame: Uint8Array): boolean => GATEWAYS.includes(frame.subarray(26, 30).join('.'));
+const comparable = (deliveries: readonly Delivery[]): Delivery[] =>
+  deliveries.filter(({ frame }) => !isError(frame) || !GATEWAYS.includes(view(frame)!.from));
 
-describe.skipIf(!kernel)('a daemon beside its dataplane in memory', () => {
+describe.skipIf(!kernel)(`a daemon beside its dataplane in memory, seed ${SEED}`, () => {
   const daemon = new DaemonWorld();
-  beforeAll(() => daemon.start(), 60_000);
-  afterAll(() => daemon.close());
+  let memory: TwillWorld;
+  beforeAll(async () => {
+    memory = new TwillWorld(SEED, MODE);
+    await daemon.start();
+  }, 60_000);
+  afterAll(async () => {
+    memory?.close();
+    await daemon.close();
+  });
 
-  it('N2, S15, S24, S26: the same frames come out of real interfaces and sockets', async () => {
-    const memory = new TwillWorld(SEED);
-    const traffic = new Traffic(SEED, 'bridged');
+  it('N2, S15, S19, S21, S22, S24, S26: the same frames come out of real interfaces and sockets', async () => {
+    const traffic = new Traffic(SEED, MODE);
     let [frames, delivered] = [0, 0];
     while (frames < FRAMES) {
       const step = traffic.next();
@@ -44,16 +54,30 @@ describe.skipIf(!kernel)('a daemon beside its dataplane in memory', () => {
       frames++;
       const all = [step.frame, ...(step.more ?? [])];
       const expected = memory.send(step.place, all);
-      const found = comparable(await daemon.send(step.place, all));
-      if (found.join() !== comparable(expected).join()) {
-        expect({ step: step.label, frames, found }).toEqual({
-          step: step.label,
-          frames,
-          found: comparable(expected),
+      const found = await daemon.send(step.place, all);
+      const met: Met = {
+        sent: step,
+        mode: MODE,
+        isSuppressed: false,
+        isStale: false,
+        isShared: traffic.isShared,
+      };
+      let pair: Pair = { twill: comparable(expected), kernel: comparable(found) };
+      let isTainted = false;
+      for (const { resolve, taints } of CHANCE) {
+        const next = resolve(pair, met);
+        pair = next ?? pair;
+        isTainted ||= next !== null && taints === true;
+      }
+      if (!sameDeliveries(pair.twill, pair.kernel)) {
+        const list = (deliveries: readonly Delivery[]) => deliveries.map(tell).sort();
+        expect({ step: step.label, frames, found: list(found) }).toEqual({
+          ...{ step: step.label, frames },
+          found: list(expected),
         });
       }
       delivered += found.length > 0 ? 1 : 0;
-      traffic.observe(expected, false);
+      traffic.observe(expected, isTainted);
     }
     expect(delivered).toBeGreaterThan(FRAMES / 2);
   }, 120_000);

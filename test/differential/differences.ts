@@ -2,73 +2,46 @@
  * Where Twill and the kernel differ, on purpose or not yet. Each has an entry in docs/differences.md that says why, and
  * is met in every run: a difference that is no more must go from both places.
  */
-import { ip4, readIpv4 } from '../frames.ts';
-import type { Outgoing } from './connection.ts';
+import {
+  answersWithReset,
+  changed,
+  complains,
+  type Difference,
+  isFromRouter,
+  isToGateway,
+  isToRouter,
+  isVip,
+  macBytes,
+  map,
+  NOTHING,
+} from './difference.ts';
+import { OUTSIDE_DIFFERENCES } from './differences-outside.ts';
 import {
   copyOf,
-  fixIpv4,
-  hasIpv4,
+  familyIn,
+  fixed,
+  hopsAt,
   icmpType,
   isReset,
-  sameDeliveries,
+  isSound,
+  withHops,
   withoutPadding,
 } from './frame-views.ts';
-import type { Mode } from './services.ts';
-import { type Delivery, GATEWAY_MAC, GATEWAYS, isPod, ROUTER_MAC, SERVICE_CIDR } from './world.ts';
-
-export interface Pair {
-  readonly twill: readonly Delivery[];
-  readonly kernel: readonly Delivery[];
-}
-
-export interface Met {
-  readonly sent: Outgoing;
-  readonly mode: Mode;
-  /** Twill kept an ICMP error back (N10). */
-  readonly isSuppressed: boolean;
-  /** The endpoint of the frame's UDP flow left its service. */
-  readonly isStale: boolean;
-}
-
-export interface Difference {
-  readonly id: string;
-  /** Takes the difference out of what was delivered; null when it is not there. */
-  readonly resolve: (pair: Pair, met: Met) => Pair | null;
-  /** What both know of the connection may differ from here on. */
-  readonly taints?: boolean;
-}
-
-const NOTHING: Pair = { twill: [], kernel: [] };
-const SERVICE_PREFIX = ip4(SERVICE_CIDR.split('/')[0]!).slice(0, 2).join('.');
-
-const isFromGateway = (frame: Uint8Array): boolean =>
-  hasIpv4(frame) && (GATEWAYS.includes(readIpv4(frame).from) || isReset(frame));
-const isVip = (frame: Uint8Array): boolean =>
-  hasIpv4(frame) && readIpv4(frame).to.startsWith(`${SERVICE_PREFIX}.`);
-const destination = (frame: Uint8Array): string => Buffer.from(frame.subarray(0, 6)).toString('hex');
-const GATEWAY_HEX = GATEWAY_MAC.replaceAll(':', '');
-const isToGateway = ({ frame }: Outgoing): boolean => destination(frame) === GATEWAY_HEX;
-const macBytes = (text: string): number[] => text.split(':').map((byte) => Number.parseInt(byte, 16));
-
-/** The same change of every frame it applies to, on one side or both. */
-function map(list: readonly Delivery[], change: (delivery: Delivery) => Uint8Array | null): Delivery[] {
-  return list.map((delivery) => ({ to: delivery.to, frame: change(delivery) ?? delivery.frame }));
-}
-
-/** A pair when something changed. */
-function changed(before: Pair, after: Pair): Pair | null {
-  return sameDeliveries(before.twill, after.twill) && sameDeliveries(before.kernel, after.kernel)
-    ? null
-    : after;
-}
-
-/** Twill resets, the kernel says nothing or (port unreachable) so. */
-const answersWithReset = ({ twill }: Pair, { sent }: Met): boolean =>
-  twill.length === 1 && twill[0]!.to === sent.place && isReset(twill[0]!.frame);
-const complains = (list: readonly Delivery[], { sent }: Met, type: string): boolean =>
-  list.length === 1 && list[0]!.to === sent.place && icmpType(list[0]!.frame) === type;
+import { L4, view } from './packets.ts';
+import { type Delivery, GATEWAY_MAC, hasHost, isBridged, isPod, ROUTER_MAC } from './world.ts';
 
 export const DIFFERENCES: readonly Difference[] = [
+  ...OUTSIDE_DIFFERENCES,
+  {
+    id: 'fragment-numbers',
+    resolve: (pair) => {
+      const unnumbered = ({ frame }: Delivery): Uint8Array | null => {
+        if (view(frame)?.family !== 6 || frame[20] !== 44) return null;
+        return copyOf(frame).fill(0, 58, 62);
+      };
+      return changed(pair, { twill: map(pair.twill, unnumbered), kernel: map(pair.kernel, unnumbered) });
+    },
+  },
   {
     id: 'router-mac',
     resolve: (pair) => {
@@ -83,18 +56,25 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     id: 'own-header',
-    resolve: (pair, { sent }) => {
+    resolve: (pair) => {
       const plain = ({ frame }: Delivery): Uint8Array | null => {
-        if (!isFromGateway(frame) || frame[14] !== 0x45) return null;
+        if (!isFromRouter(frame) || !isSound(frame)) return null;
+        const family = familyIn(frame)!;
         const copy = copyOf(frame);
-        copy[15] = 0;
-        copy.fill(0, 18, 22);
-        // what is quoted: the kernel has counted the hop already
-        if (icmpType(frame) !== '' && copy[34] === 3 && sent.frame[22] !== undefined) {
-          copy[42 + 8] = 0;
-          copy.fill(0, 42 + 10, 42 + 12);
+        if (family === 4) {
+          copy[15] = 0;
+          copy.fill(0, 18, 22);
+        } else {
+          copy[14] = 0x60;
+          copy.fill(0, 15, 18);
         }
-        return fixIpv4(copy);
+        // what is quoted: the kernel has counted the hop already
+        if (icmpType(frame).startsWith('3/')) {
+          const quoted = L4[family] + 8;
+          copy[hopsAt(family, quoted)] = 0;
+          if (family === 4) copy.fill(0, quoted + 10, quoted + 12);
+        }
+        return fixed(copy);
       };
       return changed(pair, { twill: map(pair.twill, plain), kernel: map(pair.kernel, plain) });
     },
@@ -103,24 +83,24 @@ export const DIFFERENCES: readonly Difference[] = [
     id: 'icmp-rate',
     resolve: (pair, met) => {
       const isKept = met.isSuppressed && pair.twill.length === 0 && pair.kernel.length === 1;
-      if (isKept && isFromGateway(pair.kernel[0]!.frame)) return NOTHING;
+      if (isKept && isFromRouter(pair.kernel[0]!.frame)) return NOTHING;
       // the kernel has a limit of its own where it finds no route: one a second, five at once
       const isUnroutable = complains(pair.twill, met, '3/0') || complains(pair.twill, met, '11/0');
-      return isUnroutable && !isVip(met.sent.frame) && pair.kernel.length === 0 ? NOTHING : null;
+      if (isUnroutable && !isVip(met.sent.frame) && pair.kernel.length === 0) return NOTHING;
+      // and so has the kernel of Twill's host
+      const isHostSilent = hasHost(met.mode) && pair.twill.length === 0 && complains(pair.kernel, met, '3/0');
+      return isHostSilent && !isVip(met.sent.frame) ? NOTHING : null;
     },
   },
   {
     id: 'refuse-by-reset',
     resolve: (pair, met) =>
-      isVip(met.sent.frame) && answersWithReset(pair, met) && complains(pair.kernel, met, '3/3')
-        ? NOTHING
-        : null,
+      answersWithReset(pair, met) && complains(pair.kernel, met, '3/3') ? NOTHING : null,
   },
   {
     id: 'mid-stream',
     taints: true,
-    resolve: (pair, met) =>
-      isVip(met.sent.frame) && answersWithReset(pair, met) && pair.kernel.length === 0 ? NOTHING : null,
+    resolve: (pair, met) => (answersWithReset(pair, met) && pair.kernel.length === 0 ? NOTHING : null),
   },
   {
     id: 'refused-is-forgotten',
@@ -163,25 +143,18 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     id: 'bridged-fragments',
     resolve: ({ twill, kernel }, { sent, mode }) =>
-      mode === 'bridged' && sent.label === 'fragment' && kernel.length === 0 && twill.length === 1
+      isBridged(mode) && sent.label === 'fragment' && kernel.length === 0 && twill.length === 1
         ? NOTHING
         : null,
   },
   {
     id: 'bridged-headers',
     resolve: ({ twill, kernel }, { sent, mode }) =>
-      mode === 'bridged' &&
+      isBridged(mode) &&
       !isToGateway(sent) &&
       ['badSum', 'brokenIp', 'short', 'otherType'].includes(sent.label) &&
       kernel.length === 0 &&
       twill.length === 1
-        ? NOTHING
-        : null,
-  },
-  {
-    id: 'header-checksum',
-    resolve: ({ twill, kernel }, { sent }) =>
-      sent.label === 'badSum' && isToGateway(sent) && kernel.length === 0 && twill.length === 1
         ? NOTHING
         : null,
   },
@@ -200,7 +173,7 @@ export const DIFFERENCES: readonly Difference[] = [
       pair.twill.length === 0 &&
       pair.kernel.length === 1 &&
       isReset(pair.kernel[0]!.frame) &&
-      isToGateway(met.sent)
+      isToRouter(met.sent)
         ? NOTHING
         : null,
   },
@@ -212,14 +185,16 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     id: 'bridged-translation',
     resolve: (pair, { sent, mode }) => {
-      if (mode !== 'bridged' || !isToGateway(sent)) return null;
+      if (!isBridged(mode) || !isToRouter(sent)) return null;
       const kernel = map(pair.kernel, ({ frame }) => {
-        if (!hasIpv4(frame) || !sent.frame.subarray(6, 12).every((byte, i) => frame[6 + i] === byte))
+        if (
+          familyIn(frame) === undefined ||
+          !sent.frame.subarray(6, 12).every((byte, i) => frame[6 + i] === byte)
+        )
           return null;
-        const copy = copyOf(frame);
+        const copy = withHops(frame, -1);
         copy.set(macBytes(GATEWAY_MAC), 6);
-        copy[22]!--;
-        return fixIpv4(copy);
+        return copy;
       });
       return changed(pair, { ...pair, kernel });
     },
@@ -228,18 +203,18 @@ export const DIFFERENCES: readonly Difference[] = [
     id: 'hairpin-port',
     taints: true,
     resolve: ({ twill, kernel }, { sent, mode }) =>
-      mode === 'bridged' &&
+      isBridged(mode) &&
       kernel.length === 0 &&
       twill.length === 1 &&
       twill[0]!.to === sent.place &&
-      isVip(sent.frame)
+      isToGateway(sent)
         ? NOTHING
         : null,
   },
   {
     id: 'padding',
     resolve: (pair, { mode }) =>
-      mode === 'bridged'
+      isBridged(mode)
         ? changed(pair, { twill: map(pair.twill, ({ frame }) => withoutPadding(frame)), kernel: pair.kernel })
         : null,
   },

@@ -1,65 +1,44 @@
 /**
- * The kernel's side: one namespace with a bridge that is the gateway, a TAP per pod, a VXLAN device, and the rules of
- * `rules.ts`. Whatever a frame causes has happened when writing it to its TAP returns; only what the kernel does in
- * the background comes later.
+ * The kernel's side: one host with a bridge that is the gateway, a TAP per pod, a VXLAN device, and the rules of
+ * `rules.ts`.
  */
-import { spawnSync } from 'node:child_process';
-import { Control } from '../../src/card/layout.ts';
-import { loadNative } from '../../src/card/native.ts';
-import { NativeCard } from '../../src/card/native-card.ts';
-import { Namespace, put, queue, release, tap } from '../card/kernel.ts';
-import { ethernet, internetChecksum, macText, udp } from '../frames.ts';
-import { BASE, update } from './rules.ts';
+import { ethernet, macText, udp } from '../frames.ts';
+import { type Arrived, Node, neighbour } from './node.ts';
+import { base, update } from './rules.ts';
+import type { Change } from './spec.ts';
 import {
-  type Change,
+  BEYOND,
   type Delivery,
+  familyOf,
   GATEWAY_MAC,
   GATEWAYS,
   HOST_ADDRESS,
+  HOST_PORT,
+  hasHost,
+  isBridged,
+  type Mode,
   MTU,
+  NODE_MAC,
+  OUTSIDE,
   PEERS,
   PODS,
-  SERVICE_CIDR,
+  SERVICE_CIDRS,
   STATIONS,
   VNI,
   VXLAN_PORT,
   type World,
 } from './world.ts';
 
-const UNDERLAY = PODS.length;
-const UNDERLAY_MAC = '02:00:00:00:99:01';
-const ROUTER_BEYOND = '192.0.2.254';
+const UPLINK = PODS.length;
 const peerMac = (address: string): string => `02:00:00:00:99:0${address.split('.')[3]}`;
-
-/** Waiting for what the kernel does in the background; ms. */
-const PATIENCE = 40;
-
-/** Nothing times out, nothing is limited by the second, no packet is sent unasked. */
-const SETTINGS = {
-  'net.ipv4.ip_forward': 1,
-  'net.ipv4.conf.all.rp_filter': 0,
-  'net.ipv4.conf.default.rp_filter': 0,
-  'net.ipv4.conf.all.send_redirects': 0,
-  'net.ipv4.conf.default.send_redirects': 0,
-  'net.ipv4.conf.all.arp_ignore': 1,
-  'net.ipv4.icmp_ratemask': 0,
-  'net.ipv4.icmp_msgs_per_sec': 1_000_000,
-  'net.ipv4.icmp_msgs_burst': 1_000_000,
-  'net.netfilter.nf_conntrack_tcp_loose': 0,
-  'net.netfilter.nf_conntrack_udp_timeout': 86_400,
-  'net.netfilter.nf_conntrack_udp_timeout_stream': 86_400,
-  'net.netfilter.nf_conntrack_icmp_timeout': 86_400,
-};
+const PREFIX = { 4: 24, 6: 64 } as const;
 
 export class KernelWorld implements World {
-  readonly #namespace = new Namespace();
-  readonly #card = new NativeCard();
-  readonly #descriptors: number[] = [];
+  readonly #node = new Node();
 
-  /** @param filtersBridged bridged frames pass netfilter too (br_netfilter), as kube-proxy asks for. */
-  constructor(filtersBridged: boolean) {
+  constructor(mode: Mode) {
     try {
-      this.#build(filtersBridged);
+      this.#build(mode);
     } catch (error) {
       this.close();
       throw error;
@@ -67,64 +46,48 @@ export class KernelWorld implements World {
   }
 
   send(place: string, frames: readonly Uint8Array[]): Delivery[] {
-    this.#receive(); // what came meanwhile is nobody's answer
+    this.#node.receive(); // what came meanwhile is nobody's answer
     const pod = PODS.indexOf(place as (typeof PODS)[number]);
-    const device = pod < 0 ? UNDERLAY : pod;
-    for (const frame of frames) {
-      const slot = put(this.#card, pod < 0 ? outer(place, frame) : frame);
-      queue(this.#card, slot, { device });
-      this.#card.flush();
-      release(this.#card, slot);
-    }
-    return this.#receive();
+    for (const frame of frames)
+      this.#node.send(pod < 0 ? UPLINK : pod, place in PEERS ? outer(place, frame) : frame);
+    return this.#node.receive().map(delivery).filter(isCaused);
   }
 
   /** What comes when one waits. */
   late(): Delivery[] {
-    const deliveries: Delivery[] = [];
-    const end = performance.now() + PATIENCE;
-    while (performance.now() < end) deliveries.push(...this.#receive());
-    return deliveries;
+    return this.#node.late().map(delivery).filter(isCaused);
   }
 
   change(change: Change): void {
-    this.#nft(update(change));
+    this.#node.nft(update(change));
   }
 
   close(): void {
-    this.#card.close();
-    for (const fd of this.#descriptors) loadNative().close(fd);
-    this.#namespace.delete();
+    this.#node.close();
   }
 
-  #build(filtersBridged: boolean): void {
+  #build(mode: Mode): void {
+    const filters = isBridged(mode) ? 1 : 0;
+    const tables = ['iptables', 'ip6tables', 'arptables'];
+    this.#node.set(Object.fromEntries(tables.map((name) => [`net.bridge.bridge-nf-call-${name}`, filters])));
     for (const [device, name] of PODS.entries())
-      this.#tap(device, { name, mac: `02:00:00:00:98:0${device}`, mtu: MTU });
-    const addresses = [{ address: HOST_ADDRESS, prefix: 24 }];
-    this.#tap(UNDERLAY, { name: 'uplink', mac: UNDERLAY_MAC, mtu: 1500, addresses });
-    const filters = filtersBridged ? 1 : 0;
-    const settings = [
-      ...Object.entries(SETTINGS),
-      ...['iptables', 'ip6tables', 'arptables'].map((tables) => [
-        `net.bridge.bridge-nf-call-${tables}`,
-        filters,
-      ]),
-    ];
-    this.#namespace.exec('sysctl', '-qw', ...settings.map(([key, value]) => `${key}=${value}`));
+      this.#node.link(device, { name, mac: `02:00:00:00:98:0${device}`, mtu: MTU });
+    this.#node.uplink(UPLINK);
     const bridge = ['forward_delay', '0', 'mcast_snooping', '0', 'ageing_time', '100000000'];
     const vxlan = ['id', `${VNI}`, 'local', HOST_ADDRESS, 'dstport', `${VXLAN_PORT}`, 'learning'];
-    this.#batch('ip', [
+    this.#node.ip([
       ['link', 'add', 'br0', 'address', GATEWAY_MAC, 'type', 'bridge', ...bridge],
       ['link', 'add', 'vx0', 'mtu', `${MTU}`, 'type', 'vxlan', ...vxlan],
       ...[...PODS, 'vx0'].map((name) => ['link', 'set', 'dev', name, 'master', 'br0', 'up']),
       ['link', 'set', 'dev', 'br0', 'up'],
-      ...GATEWAYS.map((address) => ['address', 'add', `${address}/24`, 'dev', 'br0']),
-      ...STATIONS.map(({ ip, mac }) => neighbour(ip, mac, 'br0')),
+      ...GATEWAYS.map((address) => [
+        ...['address', 'add', `${address}/${PREFIX[familyOf(address)]}`, 'dev', 'br0'],
+      ]),
+      ...STATIONS.flatMap(({ ip, ip6, mac }) => [ip, ip6].map((address) => neighbour(address, mac, 'br0'))),
       ...Object.values(PEERS).map((address) => neighbour(address, peerMac(address), 'uplink')),
-      neighbour(ROUTER_BEYOND, peerMac('0.0.0.9'), 'uplink'),
-      ['route', 'add', SERVICE_CIDR, 'via', ROUTER_BEYOND],
+      ...SERVICE_CIDRS.map((cidr, i) => ['route', 'add', cidr, 'via', BEYOND.addresses[i]!]),
     ]);
-    this.#batch('bridge', [
+    this.#node.bridge([
       ...STATIONS.filter(({ place }) => place in PEERS).flatMap(({ mac, place }) => [
         ['fdb', 'add', mac, 'dev', 'vx0', 'master', 'static', 'sticky'],
         ['fdb', 'add', mac, 'dev', 'vx0', 'dst', PEERS[place]!, 'self', 'permanent'],
@@ -136,80 +99,53 @@ export class KernelWorld implements World {
         ...['fdb', 'append', '00:00:00:00:00:00', 'dev', 'vx0', 'dst', address, 'self'],
       ]),
     ]);
-    this.#nft(BASE);
+    if (hasHost(mode)) this.#addHost();
+    this.#node.nft(base(mode));
     this.late();
   }
 
-  #tap(device: number, options: Parameters<typeof tap>[1]): void {
-    const { fd } = loadNative().createTap(tap(this.#namespace.path, options));
-    this.#descriptors.push(fd);
-    this.#card.addTap(device, fd);
+  /**
+   * The addresses of Twill's host port are the host's, though it speaks by the gateway's where it may choose; so is the
+   * port's MAC, for which the bridge has no second place.
+   */
+  #addHost(): void {
+    this.#node.ip(
+      HOST_PORT.addresses.map((address) => [
+        ...(familyOf(address) === 4
+          ? ['address', 'add', `${address}/32`, 'dev', 'br0']
+          : ['address', 'add', `${address}/128`, 'dev', 'br0', 'preferred_lft', '0']),
+      ]),
+    );
+    this.#node.nft(`
+table bridge host {
+  chain prerouting {
+    type filter hook prerouting priority dstnat - 20
+    ether daddr ${HOST_PORT.mac} ether daddr set ${GATEWAY_MAC} meta pkttype set host
   }
-
-  #batch(tool: 'ip' | 'bridge', lines: readonly (readonly string[])[]): void {
-    run(this.#namespace.name, [tool, '-batch', '-'], lines.map((words) => words.join(' ')).join('\n'));
-  }
-
-  #nft(text: string): void {
-    run(this.#namespace.name, ['nft', '-f', '-'], text);
-  }
-
-  #receive(): Delivery[] {
-    const { memory } = this.#card;
-    const deliveries: Delivery[] = [];
-    memory.control[Control.TIMEOUT] = 0;
-    for (let n = this.#card.poll(); n > 0; n = this.#card.poll()) {
-      for (let i = 0; i < n; i++) {
-        const slot = memory.rx[i]!;
-        const frame = this.#finished(slot);
-        const device = memory.device[slot]!;
-        if (device !== UNDERLAY) deliveries.push({ to: PODS[device]!, frame });
-        else if (isTunnelled(frame)) deliveries.push(unwrapped(frame));
-        else deliveries.push({ to: 'uplink', frame });
-        release(this.#card, slot);
-      }
-    }
-    return deliveries;
-  }
-
-  /** A copy of the frame with its checksum complete. */
-  #finished(slot: number): Uint8Array {
-    const { memory } = this.#card;
-    const start = memory.start[slot]!;
-    const frame = memory.bytes.slice(start, start + memory.length[slot]!);
-    const from = memory.csumStart[slot]!;
-    if (from !== 0) {
-      const sum = internetChecksum(frame.subarray(from));
-      new DataView(frame.buffer).setUint16(from + memory.csumOffset[slot]!, sum);
-    }
-    return frame;
+}
+`);
   }
 }
 
-const neighbour = (ip: string, mac: string, device: string): string[] => [
-  ...['neigh', 'replace', ip, 'lladdr', mac, 'dev', device, 'nud', 'permanent'],
-];
-
-function run(namespace: string, argv: readonly string[], input: string): void {
-  const { status, stderr } = spawnSync('ip', ['netns', 'exec', namespace, ...argv], {
-    input,
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(`${argv.join(' ')}: ${stderr}\n${input}`);
+function delivery({ device, frame }: Arrived): Delivery {
+  if (device !== UPLINK) return { to: PODS[device]!, frame };
+  const isTunnelled = frame[12] === 8 && frame[23] === 17 && ((frame[36]! << 8) | frame[37]!) === VXLAN_PORT;
+  return isTunnelled ? unwrapped(frame) : { to: OUTSIDE, frame };
 }
+
+/** Reports of multicast groups (MLD, behind a hop-by-hop header) come when the kernel likes. */
+const isCaused = ({ frame }: Delivery): boolean =>
+  !(frame[12] === 0x86 && frame[13] === 0xdd && frame[20] === 0 && (frame[62] === 143 || frame[62] === 131));
 
 /** The datagram a peer sends. */
 function outer(peer: string, frame: Uint8Array): Uint8Array {
   const payload = [8, 0, 0, 0, 0, VNI >> 8, VNI & 255, 0, ...frame];
   const from = PEERS[peer]!;
   return ethernet(
-    { src: peerMac(from), dst: UNDERLAY_MAC },
+    { src: peerMac(from), dst: NODE_MAC },
     udp({ from, to: HOST_ADDRESS, sport: 50_000, dport: VXLAN_PORT, payload }),
   );
 }
-
-const isTunnelled = (frame: Uint8Array): boolean =>
-  frame[23] === 17 && ((frame[36]! << 8) | frame[37]!) === VXLAN_PORT;
 
 function unwrapped(datagram: Uint8Array): Delivery {
   const mac = macText(datagram.subarray(0, 6));

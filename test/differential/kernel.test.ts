@@ -13,24 +13,46 @@ import { kernel } from '../card/kernel.ts';
 import { ROOT } from '../lab/lab.ts';
 import { DIFFERENCES } from './differences.ts';
 import { run, shorten, tell } from './run.ts';
-import type { Mode } from './services.ts';
+import type { Mode } from './world.ts';
 
 const FRAMES = Number(process.env.TWILL_DIFFERENTIAL_FRAMES ?? 50_000);
 const SEED = Number(process.env.TWILL_DIFFERENTIAL_SEED ?? 20_261);
-const MODES: readonly Mode[] = ['routed', 'bridged'];
+const MODES: readonly Mode[] = ['routed', 'bridged', 'routed, with a host', 'bridged, with a host'];
 /** Of a failed run to show. */
 const MOST_STEPS = 40;
-/** Enough to meet every difference. */
-const ENOUGH = 20_000;
+/** Enough to meet every difference, and every kind of flow. */
+const ENOUGH = 40_000;
 
-describe.skipIf(!kernel)('Twill beside the kernel', () => {
+/** S20–S22, N31: every way to ask a service, and as whom its endpoints must see the client. */
+const OUTER = ['externalIP', 'loadBalancer', 'nodePort'];
+const FLOWS = [4, 6].flatMap((family) => {
+  const flow = (kind: string, set: string, from: string, as: string): string =>
+    `IPv${family} ${kind} (${set}) from ${from} as ${as}`;
+  return [
+    ...['cluster', 'local'].map((set) => flow('clusterIP', set, 'a pod', 'itself')),
+    ...['cluster', 'local'].map((set) => flow('clusterIP', set, 'outside', 'the host')),
+    ...['cluster', 'local'].map((set) => flow('clusterIP', set, 'a pod', 'the gateway')),
+    ...OUTER.flatMap((kind) => [
+      flow(kind, 'cluster', 'outside', 'the host'),
+      flow(kind, 'local', 'outside', 'itself'),
+      ...['itself', 'the host', 'the gateway'].map((as) => flow(kind, 'cluster', 'a pod', as)),
+    ]),
+  ];
+});
+
+describe.skipIf(!kernel)(`Twill beside the kernel, seed ${SEED}`, () => {
   const met = new Map<string, number>();
+  const flows = new Map<string, number>();
+  const add = (to: Map<string, number>, from: ReadonlyMap<string, number>): void => {
+    for (const [key, count] of from) to.set(key, (to.get(key) ?? 0) + count);
+  };
 
   it.each(MODES)(
-    'N2, N12, S15, S24, S26: the same frames come out, %s',
+    'N2, N12, N26, N31, S15, S20, S21, S22, S23, S24, S26: the same frames come out, %s',
     (mode) => {
       const outcome = run(SEED, mode, FRAMES / MODES.length);
-      for (const [id, count] of outcome.met) met.set(id, (met.get(id) ?? 0) + count);
+      add(met, outcome.met);
+      add(flows, outcome.flows);
       if (outcome.failure !== undefined) {
         const steps = shorten(SEED, mode, outcome);
         expect.fail(
@@ -48,5 +70,10 @@ describe.skipIf(!kernel)('Twill beside the kernel', () => {
     const listed = [...text.matchAll(/^\* `([a-z-]+)`/gm)].map(([, id]) => id!);
     expect(listed.sort()).toEqual(DIFFERENCES.map(({ id }) => id).sort());
     expect([...met.keys()].sort()).toEqual(listed.sort());
+  });
+
+  it.skipIf(FRAMES < ENOUGH)('S20, S21, S22, N31: clients of every kind were seen as they must be', () => {
+    const asked = [...flows.keys()].filter((flow) => !flow.includes('gatewayPort'));
+    expect(asked.sort()).toEqual([...FLOWS].sort());
   });
 });

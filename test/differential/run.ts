@@ -1,15 +1,17 @@
 /** One run: both worlds take the same steps and are compared after each. */
-import { DIFFERENCES, type Met, type Pair } from './differences.ts';
+import type { Met, Pair } from './difference.ts';
+import { DIFFERENCES } from './differences.ts';
 import { describe, sameDeliveries } from './frame-views.ts';
 import { KernelWorld } from './kernel-world.ts';
-import type { Mode } from './services.ts';
 import { type Step, Traffic } from './traffic.ts';
 import { TwillWorld } from './twill-world.ts';
+import type { Mode } from './world.ts';
 
 /** A step as it was taken, so that it can be taken again. */
 interface Taken {
   readonly step: Step;
   readonly isStale: boolean;
+  readonly isShared: boolean;
   /** Number of the connection it belongs to; 0 = none. */
   readonly conversation: number;
 }
@@ -19,7 +21,9 @@ export interface Outcome {
   /** Frames of which anything was delivered. */
   readonly delivered: number;
   /** Differences met, with how many frames. */
-  readonly met: Map<string, number>;
+  readonly met: ReadonlyMap<string, number>;
+  /** Flows by what they prove, see `Connection.about`. */
+  readonly flows: ReadonlyMap<string, number>;
   /** What cannot be explained; undefined = nothing. */
   readonly failure: string | undefined;
   readonly taken: readonly Taken[];
@@ -34,15 +38,16 @@ class Both {
 
   constructor(seed: number, mode: Mode) {
     this.#mode = mode;
-    this.#twill = new TwillWorld(seed);
-    this.#kernel = new KernelWorld(mode === 'bridged');
+    this.#twill = new TwillWorld(seed, mode);
+    this.#kernel = new KernelWorld(mode);
   }
 
   close(): void {
+    this.#twill.close();
     this.#kernel.close();
   }
 
-  take({ step, isStale }: Taken): { pair: Pair; isTainted: boolean; failure?: string } {
+  take({ step, isStale, isShared }: Taken): { pair: Pair; isTainted: boolean; failure?: string } {
     if (step.kind === 'wait') this.#twill.wait(step.ms);
     if (step.kind === 'change') {
       this.#twill.change(step.change);
@@ -54,7 +59,7 @@ class Both {
       twill: this.#twill.send(step.place, frames),
       kernel: this.#kernel.send(step.place, frames),
     };
-    const met = { sent: step, mode: this.#mode, isStale, isSuppressed: this.#isSuppressed(pair) };
+    const met = { sent: step, mode: this.#mode, isStale, isShared, isSuppressed: this.#isSuppressed(pair) };
     let ids = explain(pair, met);
     if (ids === null) {
       const late = this.#kernel.late();
@@ -102,21 +107,23 @@ function report({ twill, kernel }: Pair, step: Step & { kind: 'frame' }): string
 export function run(seed: number, mode: Mode, frames: number): Outcome {
   const both = new Both(seed, mode);
   const traffic = new Traffic(seed, mode);
+  const { flows } = traffic;
   const taken: Taken[] = [];
   let [count, delivered] = [0, 0];
   try {
     while (count < frames) {
       const step = traffic.next();
-      const next = { step, isStale: traffic.isStale, conversation: traffic.conversation };
+      const { isStale, isShared, conversation } = traffic;
+      const next = { step, isStale, isShared, conversation };
       taken.push(next);
       const { pair, isTainted, failure } = both.take(next);
-      if (failure !== undefined) return { frames: count, delivered, met: both.met, failure, taken };
+      if (failure !== undefined) return { frames: count, delivered, met: both.met, flows, failure, taken };
       if (step.kind !== 'frame') continue;
       count++;
       if (pair.twill.length > 0) delivered++;
       traffic.observe(pair.twill, isTainted);
     }
-    return { frames: count, delivered, met: both.met, failure: undefined, taken };
+    return { frames: count, delivered, met: both.met, flows, failure: undefined, taken };
   } finally {
     both.close();
   }

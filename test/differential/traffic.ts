@@ -1,10 +1,21 @@
 /** What happens in a run, step by step; it reacts to what was delivered, as stations do. */
-import { readIpv4 } from '../frames.ts';
 import { Random } from '../random.ts';
 import { Connection, type Outgoing } from './connection.ts';
-import { CLIENTS, type Mode, ServiceSet } from './services.ts';
+import { CLIENTS } from './draw.ts';
+import { view } from './packets.ts';
+import { ServiceSet } from './services.ts';
+import type { Change } from './spec.ts';
 import { Strays } from './strays.ts';
-import { type Change, type Delivery, station, stationAt } from './world.ts';
+import {
+  type Delivery,
+  hasHost,
+  type Mode,
+  OUTSIDE,
+  OUTSIDERS,
+  type Station,
+  station,
+  stationAt,
+} from './world.ts';
 
 export type Step =
   | ({ readonly kind: 'frame' } & Outgoing)
@@ -19,15 +30,21 @@ export class Traffic {
   readonly #services: ServiceSet;
   readonly #strays: Strays;
   readonly #changes: Change[];
+  readonly #clients: readonly Station[];
   #connections: Connection[] = [];
   readonly #lost = new WeakSet<Connection>();
   #current: Connection | undefined;
+  /** Flows by what they prove. */
+  readonly flows = new Map<string, number>();
   #port = 10_000;
+  /** Ports that two clients have had. */
+  readonly #twice = new Set<number>();
 
   constructor(seed: number, mode: Mode) {
     this.#random = new Random(seed);
     this.#services = new ServiceSet(this.#random, mode);
-    this.#strays = new Strays(this.#random);
+    this.#strays = new Strays(this.#random, mode);
+    this.#clients = [...CLIENTS.map(station), ...(hasHost(mode) ? OUTSIDERS : [])];
     this.#changes = this.#services.first();
   }
 
@@ -64,37 +81,57 @@ export class Traffic {
     return current?.target.port.protocol === 'UDP' && this.#hasLost(current);
   }
 
+  /** Whether another client has the connection's port too. */
+  get isShared(): boolean {
+    return this.#current !== undefined && this.#twice.has(this.#current.port);
+  }
+
   /** What both worlds delivered of the frame of the last step. @param isTainted they have parted ways over it */
   observe(deliveries: readonly Delivery[], isTainted: boolean): void {
     const connection = this.#current;
     if (!connection) return;
     for (const { to, frame } of deliveries) {
-      if (frame[12] !== 8 || frame[13] !== 0 || (frame[23] !== 6 && frame[23] !== 17)) continue;
+      const seen = view(frame);
+      if (seen === undefined || (seen.protocol !== 6 && seen.protocol !== 17)) continue;
       const { target, client } = connection;
-      const isMoved = isTainted && this.isStale;
+      const isMoved = isTainted && (this.isStale || target.kind === 'gatewayPort');
       const endpoint = connection.arrived(to, frame);
-      if (endpoint !== undefined) this.#services.chosen(target, client.name, endpoint);
-      const next = isMoved ? stationAt(readIpv4(frame).to) : undefined;
-      if (
-        next &&
-        this.#services.serves(target, next.name) &&
-        readIpv4(frame).dport === target.port.targetPort
-      )
+      if (endpoint !== undefined) {
+        const { about } = connection;
+        this.flows.set(about, (this.flows.get(about) ?? 0) + 1);
+        if (!isMoved) this.#services.chosen(target, client.name, endpoint);
+      }
+      const next = isMoved ? stationAt(seen.to) : undefined;
+      if (next && this.#services.mayChoose(target, next.name) && seen.dport === target.port.targetPort)
         this.#changes.push(this.#services.caughtUp(target, client.name, next.name));
     }
     if (isTainted || connection.isUnanswered) connection.isOver = true;
   }
 
   #open(): Connection | undefined {
-    const client = station(this.#random.pick(CLIENTS));
-    const target = this.#services.target(client.name, this.#random.chance(60) ? 'TCP' : 'UDP');
+    const client = this.#random.pick(this.#clients);
+    const target = this.#services.target(client, this.#random.chance(60) ? 'TCP' : 'UDP');
     if (!target) return undefined;
-    // A port is never used twice by one client: what either world still knows of an older flow must not matter.
-    this.#port = this.#port >= 65_535 ? 10_000 : this.#port + 1;
-    const connection = new Connection(this.#random, client, this.#port, target);
+    const connection = new Connection(this.#random, client, this.#portFor(client), target);
     this.#connections.push(connection);
     if (this.#connections.length > MOST_OPEN) this.#connections.shift();
     return connection;
+  }
+
+  /**
+   * A port is never used twice by one client: what either world still knows of an older flow must not matter. Clients
+   * outside often have one another's, which meet where both appear as the host.
+   */
+  #portFor(client: Station): number {
+    const other = this.#connections.at(-1);
+    const isOther =
+      other && other.client !== client && [other.client, client].every((c) => c.place === OUTSIDE);
+    if (isOther && !this.#twice.has(other.port)) {
+      this.#twice.add(other.port);
+      return other.port;
+    }
+    this.#port = this.#port >= 60_000 ? 10_000 : this.#port + 1;
+    return this.#port;
   }
 
   #pick(): Connection | undefined {

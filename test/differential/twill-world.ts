@@ -1,4 +1,7 @@
-/** Twill's side: documents through the control plane, frames through the dataplane on a card in memory. */
+/**
+ * Twill's side: documents through the control plane, frames through the dataplane on a card in memory. Where the host
+ * has a port, its kernel is a real one: what goes by that port goes through it, to the outside and back.
+ */
 import { TxStatus } from '../../src/card/layout.ts';
 import { MemoryCard, type MemoryFrame } from '../../src/card/memory-card.ts';
 import { checkSet } from '../../src/control/check.ts';
@@ -13,7 +16,9 @@ import { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { Counters, Global } from '../../src/telemetry/counters.ts';
 import { address4 } from '../fabric.ts';
 import { documents, fabric } from './documents.ts';
-import { type Change, type Delivery, PEERS, VNI, type World } from './world.ts';
+import { type FromHost, HostKernel } from './host-kernel.ts';
+import type { Change } from './spec.ts';
+import { type Delivery, HOST_PORT, hasHost, type Mode, OUTSIDE, PEERS, VNI, type World } from './world.ts';
 
 const TURNS_PER_SECOND = 10;
 
@@ -27,11 +32,14 @@ export class TwillWorld implements World {
   readonly #places = new Map<number, string>();
   readonly #underlay: number;
   readonly #surroundings: Surroundings;
+  readonly #host: HostKernel | undefined;
+  /** Frames on their way to the host. */
+  readonly #toHost: Uint8Array[] = [];
   #sent: Delivery[] = [];
 
-  constructor(seed: number) {
+  constructor(seed: number, mode: Mode) {
     this.#dataplane = new Dataplane(this.#card, this.counters, seed);
-    const resources = read(fabric());
+    const resources = read(fabric(hasHost(mode)));
     const { problems } = checkSet(resources);
     if (problems.length > 0) throw new Error(problems.map(formatProblem).join('\n'));
     const generation = compile(resources, { mtuTowards: () => 1500 }, null);
@@ -42,10 +50,12 @@ export class TwillWorld implements World {
       this.#places.set(config.device, config.name);
     }
     this.#card.onSend = (frame) => {
-      this.#sent.push(this.#delivery(frame));
+      if (frame.device === this.#devices.get(HOST_PORT.name)) this.#toHost.push(frame.bytes);
+      else this.#sent.push(this.#delivery(frame));
       return TxStatus.SENT;
     };
     this.#dataplane.apply(diff(null, generation).ops);
+    this.#host = hasHost(mode) ? new HostKernel(resources) : undefined;
     this.wait(5000); // announcements (A15)
   }
 
@@ -57,9 +67,11 @@ export class TwillWorld implements World {
 
   send(place: string, frames: readonly Uint8Array[]): Delivery[] {
     this.#sent = []; // what time brought is nobody's answer
+    this.#host?.discard();
     const device = this.#devices.get(place);
     for (const frame of frames) {
-      if (device !== undefined) this.#card.receive({ device, bytes: frame });
+      if (place === OUTSIDE) this.#take(this.#host!.fromOutside(frame));
+      else if (device !== undefined) this.#card.receive({ device, bytes: frame });
       else {
         const remote = address4(PEERS[place]!);
         this.#card.receive({ device: this.#underlay, bytes: tunnelled(frame), remote });
@@ -80,6 +92,7 @@ export class TwillWorld implements World {
     if (staged.problems.length > 0) throw new Error(staged.problems.map(formatProblem).join('\n'));
     for (const _ of this.#dataplane.steps([], staged.batch)) this.#dataplane.turn();
     staged.commit();
+    this.#host?.commit(pairs);
     this.#resources.set(name, next);
   }
 
@@ -91,12 +104,24 @@ export class TwillWorld implements World {
     }
   }
 
-  close(): void {}
+  close(): void {
+    this.#host?.close();
+  }
 
+  /** Until nothing is on its way, to the host and back either. */
   #turn(): void {
-    do this.#dataplane.turn();
-    while (this.#card.pending > 0);
-    this.#dataplane.turn();
+    do {
+      do this.#dataplane.turn();
+      while (this.#card.pending > 0);
+      this.#dataplane.turn();
+      for (const frame of this.#toHost.splice(0)) this.#take(this.#host!.fromTwill(frame));
+    } while (this.#card.pending > 0);
+  }
+
+  #take({ inward, outward }: FromHost): void {
+    const device = this.#devices.get(HOST_PORT.name)!;
+    for (const bytes of inward) this.#card.receive({ device, bytes });
+    this.#sent.push(...outward.map((frame) => ({ to: OUTSIDE, frame })));
   }
 
   #delivery({ device, bytes, remote }: MemoryFrame): Delivery {

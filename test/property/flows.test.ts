@@ -26,6 +26,7 @@ interface Flow {
   state: number;
   /** ms; the model's clock does not wrap. */
   expires: number;
+  readonly born: number;
 }
 
 /** The tuples of flow `id`: even ones are TCP, every third IPv6; of every fifth the source is translated too. */
@@ -51,7 +52,7 @@ class Model {
 
   add(id: number, state: number, now: number): boolean {
     if (this.flows.size >= this.limit && !this.#evict()) return false;
-    const flow = { id, state, expires: now + idle(id, state) };
+    const flow = { id, state, expires: now + idle(id, state), born: now };
     this.flows.set(id, flow);
     this.classes[EVICTION_CLASS[state]!]!.set(id, flow);
     this.created++;
@@ -122,7 +123,9 @@ class Pair {
     if (found >= 0 !== isLive) expect.fail(`flow ${id} is ${isLive ? 'not' : 'still'} found`);
     const state = this.#random.pick(id % 2 === 0 ? TCP_STATES : UDP_STATES);
     if (kind === 'add' && !isLive) {
-      const isAdded = flows.add(original, reply, state, this.#clock) >= 0;
+      const row = flows.add(original, reply, state, this.#clock);
+      if (row >= 0) flows.service[row] = id;
+      const isAdded = row >= 0;
       if (isAdded !== model.add(id, state, this.#now))
         expect.fail(`flow ${id}: ${isAdded ? '' : 'not '}added`);
     } else if (kind === 'refresh' && isLive) {
@@ -172,9 +175,12 @@ class Pair {
       if (!flows.isLive(row, this.#clock)) continue;
       const id = flows.word(row * 2, 1) >>> 16;
       if (listed.has(id)) expect.fail(`flow ${id} is listed twice`);
-      listed.set(id, `${flows.stateOf(row)} ${flows.left(row, this.#start)}`);
+      const about = [flows.stateOf(row), flows.left(row, this.#start), flows.age(row, this.#clock)];
+      listed.set(id, [...about, flows.service[row], flows.isSnat(row) ? 1 : 0].join(' '));
     }
-    expect(listed).toEqual(new Map(live.map(({ id, state, expires }) => [id, `${state} ${expires | 0}`])));
+    const about = ({ id, state, expires, born }: Flow): string =>
+      [state, expires | 0, this.#now - born, id, isTranslated(id) ? 1 : 0].join(' ');
+    expect(listed).toEqual(new Map(live.map((flow) => [flow.id, about(flow)])));
     for (const { id } of live) {
       const [original, reply] = tuplesOf(id);
       const at = flows.seek(original);
