@@ -17,7 +17,7 @@ import { Dataplane } from '../src/dataplane/dataplane.ts';
 import { Counters } from '../src/telemetry/counters.ts';
 import { DROP_REASONS, Drop } from '../src/telemetry/drop.ts';
 import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, service } from '../test/fabric.ts';
-import { echoRequest, ethernet, ip4, mac, tcp, udp, vxlan } from '../test/frames.ts';
+import { echoRequest, ethernet, internetChecksum, ip4, mac, tcp, u16, udp, vxlan } from '../test/frames.ts';
 import { ReplayCard } from '../test/replay-card.ts';
 import { bridge6, clusterIp6, decap6, encap6, route6 } from './pipeline6.ts';
 
@@ -81,6 +81,8 @@ function toService(count: number, protocol: 'tcp' | 'udp'): MemoryFrame[] {
   return Array.from({ length: count }, (_, i) => {
     const bytes = template.slice();
     bytes.set(ip4(clientIp(256 + (i % 65536))), 26);
+    bytes.set([0, 0], 24);
+    bytes.set(u16(internetChecksum(bytes.subarray(14, 34))), 24); // what is routed must have it right
     bytes.set([4 + (i >>> 16), i & 255], 34);
     return { device: DEVICE.a, bytes };
   });
