@@ -6,7 +6,7 @@ export const hex = (text: string): Uint8Array =>
   Uint8Array.from(Buffer.from(text.replace(/\s+/g, ''), 'hex'));
 export const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
-const u16 = (value: number): number[] => [(value >>> 8) & 255, value & 255];
+export const u16 = (value: number): number[] => [(value >>> 8) & 255, value & 255];
 const u32 = (value: number): number[] => [
   (value >>> 24) & 255,
   (value >>> 16) & 255,
