@@ -43,7 +43,9 @@ export class Allocator {
     warn: Report,
   ): Allotment {
     if (this.#counts === null) {
-      if (!changes.some(({ after }) => after?.spec.wants)) return { changes, given: [], commit: () => {} };
+      // Of a plain one the spec is made when asked for, and it wants nothing (control/plain.ts).
+      const isWanting = changes.some(({ after }) => after && !after.isPlain && after.spec.wants);
+      if (!isWanting) return { changes, given: [], commit: () => {} };
       this.#counts = new Map();
       const all = new Ledger(this.#counts);
       for (const { spec } of running()) all.add(keysOf(spec), 1);
