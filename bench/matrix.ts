@@ -136,20 +136,20 @@ function full(): Planned[] {
     .filter(({ size, count }) => size !== 64 || count === 16);
   const [idleUdp, ...otherLatencies] = latencies(1);
   return [
-    ...place(tcpWorkload(1, 2), { contenders: ALL, rounds: 6 }),
-    ...place(datagramWorkload(64, 1, 1.2), { contenders: ALL, rounds: 6 }),
+    ...place(tcpWorkload(1, 2), { contenders: ALL, rounds: 5 }),
+    ...place(datagramWorkload(64, 1, 1.2), { contenders: ALL, rounds: 5 }),
     ...place(datagramWorkload(64, 1000, 1.2), { contenders: PAIR, rounds: 6 }),
     ...place(idleUdp!, { contenders: TRIO, rounds: 4 }),
     ...otherLatencies.flatMap((one) => place(one, { contenders: PAIR, rounds: 3 })),
     ...[tcpWorkload(4, 2), tcpWorkload(8, 2), tcpWorkload(1, 2, true)].flatMap((one) =>
-      place(one, { contenders: PAIR, rounds: 3 }),
+      place(one, { contenders: PAIR, rounds: 2 }),
     ),
     ...rest.flatMap(({ size, count }) =>
       place(datagramWorkload(size, count, 0.8), { contenders: PAIR, rounds: 2 }),
     ),
     ...place(tcpWorkload(1, 2), { contenders: ALL, rounds: 4, layout: 'pinned' }),
     ...[datagramWorkload(64, 1, 1.2), datagramWorkload(64, 1000, 1.2)].flatMap((one) =>
-      place(one, { contenders: TRIO, rounds: 4, layout: 'pinned' }),
+      place(one, { contenders: TRIO, rounds: 3, layout: 'pinned' }),
     ),
     ...place(idleUdp!, { contenders: TRIO, rounds: 3, layout: 'pinned' }),
     ...place(tcpWorkload(1, 2), { contenders: TRIO, rounds: 3, mtu: 9000 }),

@@ -20,8 +20,11 @@ import { address4, IPS, MACS, macOf, network, PEER_ADDRESSES, peer, port, servic
 import { echoRequest, ethernet, internetChecksum, ip4, mac, tcp, u16, udp, vxlan } from '../test/frames.ts';
 import { ReplayCard } from '../test/replay-card.ts';
 import { bridge6, clusterIp6, decap6, encap6, route6 } from './pipeline6.ts';
+import { median } from './stats.ts';
 
 const SEED = 0x5eed;
+/** Of one sample. */
+const SAMPLE_SECONDS = 0.002;
 const DEVICE = { a: 10, b: 11, underlay: 900 };
 
 export interface PipelineResult {
@@ -104,14 +107,14 @@ const bridge = (flows: number): Scene => ({
   name: 'bridge hit',
   flows,
   ops: withoutServices(),
-  frames: shuffle(plain(flows, MACS.b, IPS.b)),
+  frames: plain(flows, MACS.b, IPS.b),
 });
 
 const encap = (flows: number): Scene => ({
   name: 'bridge hit + VXLAN encap',
   flows,
   ops: withoutServices(),
-  frames: shuffle(plain(flows, MACS.far, IPS.far)),
+  frames: plain(flows, MACS.far, IPS.far),
 });
 
 function decap(): Scene {
@@ -125,7 +128,7 @@ const clusterIp = (flows: number): Scene => ({
   name: 'ClusterIP flow hit',
   flows,
   ops: standing(),
-  frames: shuffle(toService(flows, 'udp')),
+  frames: toService(flows, 'udp'),
 });
 
 /** The endpoint sees the host's port (S21): both ends change. */
@@ -161,7 +164,7 @@ function stations(flows: number): Scene {
   }));
   const others = withoutServices().filter((op) => op.op !== 'peer');
   const ops: Op[] = [...others, { op: 'peer', peer: peer('p', { static: known }) }];
-  return { name: `bridge hit, ${flows} MACs`, flows, ops, frames: shuffle(frames) };
+  return { name: `bridge hit, ${flows} MACs`, flows, ops, frames };
 }
 
 /** Bridged, tunnelled and translated frames of many flows in one burst, and one in 64 that needs the stages. */
@@ -172,22 +175,15 @@ function mix(flows: number): Scene {
     device: DEVICE.a,
     bytes: ethernet({ src: MACS.a, dst: MACS.b }, echoRequest(IPS.a, IPS.b)),
   };
-  const frames = shuffle([
+  const frames = [
     ...bridge(each).frames,
     ...encap(each).frames,
     ...Array.from({ length: each }, () => arrived[0]!),
     ...clusterIp(each).frames,
     ...Array.from({ length: Math.ceil(flows / 64) }, () => echo),
-  ]);
+  ];
   return { name: 'mixed', flows, ops: standing(), frames };
 }
-
-const shuffled =
-  (scene: (flows: number) => Scene) =>
-  (flows: number): Scene => {
-    const made = scene(flows);
-    return { ...made, frames: shuffle(made.frames) };
-  };
 
 /** By name, made for the number of flows in the large scenes. */
 const SCENES: Record<string, (most: number) => Scene> = {
@@ -207,9 +203,9 @@ const SCENES: Record<string, (most: number) => Scene> = {
   encap6: () => encap6(1),
   decap6,
   clusterIp6: () => clusterIp6(1),
-  'bridge6, many': shuffled(bridge6),
-  'encap6, many': shuffled(encap6),
-  'clusterIp6, many': shuffled(clusterIp6),
+  'bridge6, many': bridge6,
+  'encap6, many': encap6,
+  'clusterIp6, many': clusterIp6,
 };
 const NAMES = Object.keys(SCENES);
 
@@ -224,16 +220,28 @@ function make(scene: Scene, frames: MemoryFrame[]): { card: ReplayCard; dataplan
   return { card, dataplane };
 }
 
-/** Time per call of `run`, ns. */
+/**
+ * Time per call of `run`, ns: the median of samples shorter than a scheduler's tick, most of which nobody else's work
+ * falls into.
+ */
 function time(run: () => void, seconds: number): { ns: number; margin: number } {
-  const bench = new Benchmark('', run, { maxTime: seconds, minSamples: 20 }).run({ async: false });
-  return { ns: bench.stats.mean * 1e9, margin: bench.stats.rme };
+  const { stats } = new Benchmark('', run, { maxTime: seconds, minSamples: 20, minTime: SAMPLE_SECONDS }).run(
+    {
+      async: false,
+    },
+  );
+  return { ns: median(stats.sample) * 1e9, margin: stats.rme };
 }
 
 function measure(scene: Scene, seconds: number): PipelineResult {
-  const { dataplane } = make(scene, scene.frames);
+  const { card, dataplane } = make(scene, scene.frames);
   const pass = Math.max(4096, Math.ceil(scene.frames.length / BURST));
   for (let i = 0; i < pass; i++) dataplane.turn();
+  if (scene.frames.length > 1) {
+    // Not in the order in which their flows came to lie in memory.
+    card.load(full(shuffle(scene.frames)));
+    for (let i = 0; i < pass; i++) dataplane.turn();
+  }
   const isOpening = scene.name === 'ClusterIP new flow';
   const result = isOpening ? timeNewFlows(scene) : time(() => dataplane.turn(), seconds);
   const bare = new ReplayCard(full(scene.frames));
@@ -277,7 +285,12 @@ export function runPipelineBench(most = 1_000_000, seconds = 0.5): PipelineResul
   const self = fileURLToPath(import.meta.url);
   return NAMES.map((name) => {
     const arguments_ = ['--max-old-space-size=8192', self, name, String(most), String(seconds)];
-    return JSON.parse(execFileSync(process.execPath, arguments_, { encoding: 'utf8' })) as PipelineResult;
+    const run = (): PipelineResult =>
+      JSON.parse(execFileSync(process.execPath, arguments_, { encoding: 'utf8' })) as PipelineResult;
+    const first = run();
+    // One process may lie badly in the cache or beside a noisy neighbour for all its life. Large tables take seconds to fill.
+    const runs = first.flows > 1 ? [first] : [first, run(), run()];
+    return runs.sort((a, b) => a.nsPerFrame - b.nsPerFrame)[runs.length >> 1]!;
   });
 }
 

@@ -15,9 +15,9 @@ export class ReplayCard implements Card {
   /** Milliseconds added to the clock per poll. */
   step = 0;
   private next = 0;
-  private readonly meta: Int32Array;
+  private meta = new Int32Array(0);
   /** Frames back to back, each at 2 mod 4 like in its slot, so that words can be copied. */
-  private readonly stock: Int32Array;
+  private stock = new Int32Array(0);
   private readonly words: Int32Array;
 
   constructor(
@@ -29,6 +29,12 @@ export class ReplayCard implements Card {
     this.memory.control[Control.NOW] = 1;
     const { bytes } = this.memory;
     this.words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+    this.load(frames);
+  }
+
+  /** Other frames from now on. */
+  load(frames: readonly MemoryFrame[]): void {
+    this.next = 0;
     const first = Int32Array.from({ length: frames.length + 1 });
     frames.forEach((frame, i) => {
       first[i + 1] = first[i]! + ((frame.bytes.length + 2 + 3) >> 2);
