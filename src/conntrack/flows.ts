@@ -145,29 +145,14 @@ export class Flows {
 
   /** @returns the tuple id of a live flow, or −1. An expired flow that is met is removed. */
   find(tuple: Int32Array, hash: number, now: number): number {
-    const { lines } = this;
     const { entries, mask } = this.index;
     for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
       const id = entries[at]! - 1;
       if (id < 0) return -1;
-      if (entries[at + 1] !== hash) continue;
-      const key = id * TUPLE_STEP;
-      if (
-        lines[key] === tuple[0] &&
-        lines[key + 1] === tuple[1] &&
-        lines[key + 2] === tuple[2] &&
-        lines[key + 3] === tuple[3] &&
-        lines[key + 4] === tuple[4] &&
-        lines[key + 5] === tuple[5] &&
-        lines[key + 6] === tuple[6] &&
-        lines[key + 7] === tuple[7] &&
-        lines[key + 8] === tuple[8] &&
-        lines[key + 9] === tuple[9]
-      ) {
-        if (this.left(id >> 1, now) > 0) return id;
-        this.remove(id >> 1);
-        return -1;
-      }
+      if (entries[at + 1] !== hash || !this.isTuple(id, tuple)) continue;
+      if (this.left(id >> 1, now) > 0) return id;
+      this.remove(id >> 1);
+      return -1;
     }
   }
 
@@ -207,9 +192,18 @@ export class Flows {
   isTuple(id: number, tuple: Int32Array): boolean {
     const { lines } = this;
     const line = id * TUPLE_STEP;
-    let i = 0;
-    while (i < TUPLE_WORDS && lines[line + i] === tuple[i]) i++;
-    return i === TUPLE_WORDS;
+    return (
+      lines[line] === tuple[0] &&
+      lines[line + 1] === tuple[1] &&
+      lines[line + 2] === tuple[2] &&
+      lines[line + 3] === tuple[3] &&
+      lines[line + 4] === tuple[4] &&
+      lines[line + 5] === tuple[5] &&
+      lines[line + 6] === tuple[6] &&
+      lines[line + 7] === tuple[7] &&
+      lines[line + 8] === tuple[8] &&
+      lines[line + 9] === tuple[9]
+    );
   }
 
   /**

@@ -88,7 +88,7 @@ export function createFastPath(
   const { admits, advance, renew } = createTracked(packets, flows);
   const { segment, close } = createCommon(packets, runs);
   const hasher = new Hasher(seed);
-  const ahead = createLookAhead(flows);
+  const ahead = createLookAhead(flows, 0);
   const { hashes, likely } = ahead;
   /** 1: the burst before had about as many flows as frames. */
   const mixed = new Int32Array(1);

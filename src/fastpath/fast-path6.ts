@@ -71,7 +71,7 @@ export function createFastPath6(
   const hasher = new Hasher(seed);
   const { admits, advance, renew } = createTracked(packets, flows);
   const { segment, close } = createCommon(packets, runs);
-  const ahead = createLookAhead(flows);
+  const ahead = createLookAhead(flows, 1);
   const { hashes, likely } = ahead;
   /** 1: the burst before had about as many flows as frames. */
   const mixed = new Int32Array(1);
@@ -91,7 +91,8 @@ export function createFastPath6(
     // Frames of one burst often share path, addresses, ports and so flow and next hop: the previous answer is then still
     // true.
     let p = 0;
-    let h = -1;
+    let h = 0;
+    let isHopKnown = false;
     let id = -1;
     let isRenewed = false;
     let isKnown = false;
@@ -175,9 +176,9 @@ export function createFastPath6(
         if (id < 0 && to === GATEWAY && isConcerned()) break;
         if (id >= 0 && !admits(id, protocol, now)) break;
         isRenewed = false;
-        h = -1;
+        isHopKnown = false;
         entropy = -1;
-        for (let n = 0; n < 8; n++) addresses[n] = words[w + 6 + n]!;
+        keepAddresses(w);
         isKnown = true;
         lastPorts = ports;
         lastProtocol = protocol;
@@ -199,9 +200,10 @@ export function createFastPath6(
         txDevice[tx] = path[p + Path.DEVICE]!;
       } else {
         if (second >>> 24 <= 1) break; // N7
-        if (h < 0 || hop[h + Hop.EPOCH] !== epoch[network]) {
-          h = id >= 0 ? hopOfFlow(network, id, now) : hopTo(network, at, now);
+        if (!isHopKnown || hop[h + Hop.EPOCH] !== epoch[network]) {
+          h = nextHop(h, network, at, id, now);
           if (h < 0) break;
+          isHopKnown = true;
         }
         if (hop[h + Hop.SEEN] !== now && !hops.renew(h, now)) break;
         to = hop[h + Hop.TO]!;
@@ -284,6 +286,17 @@ export function createFastPath6(
     return (source | destination) === 0;
   }
 
+  function keepAddresses(w: number): void {
+    addresses[0] = words[w + 6]!;
+    addresses[1] = words[w + 7]!;
+    addresses[2] = words[w + 8]!;
+    addresses[3] = words[w + 9]!;
+    addresses[4] = words[w + 10]!;
+    addresses[5] = words[w + 11]!;
+    addresses[6] = words[w + 12]!;
+    addresses[7] = words[w + 13]!;
+  }
+
   /** Is the address at word `w` ::ffff:a.b.c.d, which the stages do not take for one? */
   function isMapped(w: number): boolean {
     return words[w + 2] === MAPPED && (words[w]! | words[w + 1]!) === 0;
@@ -309,29 +322,26 @@ export function createFastPath6(
     );
   }
 
-  function hopTo(network: number, at: number, now: number): number {
-    return hops.find6(
-      network,
-      view.getInt32(at + DESTINATION),
-      view.getInt32(at + DESTINATION + 4),
-      view.getInt32(at + DESTINATION + 8),
-      view.getInt32(at + DESTINATION + 12),
-      now,
-    );
-  }
-
-  /** The next hop of a packet that becomes what its flow says. */
-  function hopOfFlow(network: number, id: number, now: number): number {
+  /**
+   * The next hop of a packet, that of what it becomes if it has a flow.
+   * @param before row that may still be right
+   * @param id −1 = no flow
+   */
+  function nextHop(before: number, network: number, at: number, id: number, now: number): number {
     const { lines } = flows;
     const line = (id ^ 1) * TUPLE_STEP;
-    return hops.find6(
-      network,
-      lines[line + Word.SOURCE_HIGH]!,
-      lines[line + Word.SOURCE_HIGH + 1]!,
-      lines[line + Word.SOURCE_HIGH + 2]!,
-      lines[line + Word.SOURCE]!,
-      now,
-    );
+    const w0 = id >= 0 ? lines[line + Word.SOURCE_HIGH]! : view.getInt32(at + DESTINATION);
+    const w1 = id >= 0 ? lines[line + Word.SOURCE_HIGH + 1]! : view.getInt32(at + DESTINATION + 4);
+    const w2 = id >= 0 ? lines[line + Word.SOURCE_HIGH + 2]! : view.getInt32(at + DESTINATION + 8);
+    const w3 = id >= 0 ? lines[line + Word.SOURCE]! : view.getInt32(at + DESTINATION + 12);
+    const isSame =
+      hop[before + Hop.ADDRESS] === w3 &&
+      hop[before + Hop.NETWORK] === network &&
+      hop[before + Hop.EPOCH] === epoch[network] &&
+      hop[before + Hop.ADDRESS_HIGH + 2] === w2 &&
+      hop[before + Hop.ADDRESS_HIGH + 1] === w1 &&
+      hop[before + Hop.ADDRESS_HIGH] === w0;
+    return isSame ? before : hops.find6(network, w0, w1, w2, w3, now);
   }
 
   function readTuple(at: number, scope: number, ports: number): void {

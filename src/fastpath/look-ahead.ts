@@ -19,7 +19,8 @@ export interface LookAhead {
  * hundred ns, twenty of them at a time hardly more. So many are under way only if a few instructions lie between them and no branch
  * waits for what they bring: hence a loop for each step.
  */
-export function createLookAhead(flows: Flows): LookAhead {
+/** @param other the packets of `run` need the flow's other tuple as well: 1, else 0 */
+export function createLookAhead(flows: Flows, other: 0 | 1): LookAhead {
   const hashes = new Int32Array(BURST);
   const likely = new Int32Array(BURST);
   /** So that no load is left out. */
@@ -39,7 +40,10 @@ export function createLookAhead(flows: Flows): LookAhead {
     for (let i = first; i < last; i++) {
       // Of nobody: the first flow's, which costs nothing.
       const id = likely[i]! & ~(likely[i]! >> 31);
-      seen ^= lines[id * TUPLE_STEP]! ^ lines[(id >> 1) * FLOW_WORDS + Flow.EXPIRES]!;
+      seen ^=
+        lines[id * TUPLE_STEP]! ^
+        lines[(id >> 1) * FLOW_WORDS + Flow.EXPIRES]! ^
+        lines[(id ^ other) * TUPLE_STEP]!;
     }
     touched[0] = seen;
   }
