@@ -280,6 +280,19 @@ static napi_value pin(napi_env env, napi_callback_info info)
   return NULL;
 }
 
+static napi_value set_real_time(napi_env env, napi_callback_info info)
+{
+  napi_value v[2];
+  int32_t thread;
+  bool on;
+  struct failure f;
+  if (!read_arguments(env, info, 2, v, NULL) || !read_int(env, v[0], "thread", 1, INT32_MAX, &thread) ||
+      !read_bool(env, v[1], "on", &on))
+    return NULL;
+  if (sys_set_real_time(thread, on, &f) < 0) throw_failure(env, &f);
+  return NULL;
+}
+
 static const char *const FIELD_NAMES[] = {
 #define X(constant, name, words) #name,
     TWILL_FIELDS(X)
@@ -293,6 +306,7 @@ static const struct {
     {"createTap", create_tap}, {"setMtu", set_mtu},   {"openUnderlay", open_underlay}, {"routeTo", route_to},
     {"close", close_fd},       {"createWake", create_wake}, {"wake", wake},            {"notify", notify},
     {"pin", pin},              {"createCard", handle_create}, {"changeRoute", change_route},
+    {"setRealTime", set_real_time},
 };
 
 NAPI_MODULE_INIT()

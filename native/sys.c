@@ -57,3 +57,11 @@ int sys_pin(int cpu, struct failure *f)
   CPU_SET((size_t)cpu, &set);
   return sched_setaffinity(0, sizeof set, &set) < 0 ? fail(f, errno, "pin to CPU %d", cpu) : 0;
 }
+
+int sys_set_real_time(int thread, bool on, struct failure *f)
+{
+  struct sched_param param = {.sched_priority = on ? 1 : 0};
+  int policy = on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER;
+  if (sched_setscheduler(thread, policy, &param) == 0) return 0;
+  return fail(f, errno, "make thread %d %s", thread, on ? "real-time" : "an ordinary one");
+}

@@ -2,6 +2,8 @@
 #ifndef TWILL_SYS_H
 #define TWILL_SYS_H
 
+#include <stdbool.h>
+
 #include "failure.h"
 
 int sys_close(int fd, struct failure *f);
@@ -12,5 +14,10 @@ int sys_wake(int fd, struct failure *f);
 int sys_notify(const char *socket, const char *message, struct failure *f);
 /* Pins the calling thread; V8's helper threads keep the mask they have. */
 int sys_pin(int cpu, struct failure *f);
+/*
+ * Whether a thread goes before all that is no real-time thread (sched(7), SCHED_FIFO, lowest priority). Threads it
+ * starts do not inherit that.
+ */
+int sys_set_real_time(int thread, bool on, struct failure *f);
 
 #endif

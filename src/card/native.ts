@@ -111,6 +111,11 @@ export interface Native {
   notify(socket: string, message: string): void;
   /** Pins the calling thread to a CPU. */
   pin(cpu: number): void;
+  /**
+   * Whether a thread of this process (by its kernel id) goes before every one that is no real-time thread.
+   * EPERM without CAP_SYS_NICE.
+   */
+  setRealTime(thread: number, on: boolean): void;
   /** @param offsets `cardOffsets()` */
   createCard(
     offsets: Int32Array,

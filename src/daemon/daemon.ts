@@ -29,6 +29,7 @@ import { createLog, type LogLevel } from './log.ts';
 import { Manager } from './manager.ts';
 import { Supervisor } from './notify.ts';
 import { PeerPaths } from './peer-paths.ts';
+import { Precedence } from './precedence.ts';
 import { Prober } from './probes.ts';
 import { Rejected } from './rejected.ts';
 import { Sampler } from './sampler.ts';
@@ -82,6 +83,7 @@ class Daemon {
   readonly #sampler = new Sampler(this.#counters, performance.now());
   readonly #started = performance.now();
   #dataplane: DataplaneProxy | undefined;
+  #precedence: Precedence | undefined;
   #hostSide: HostSide | undefined;
   #manager: Manager | undefined;
   #prober: Prober | undefined;
@@ -146,6 +148,8 @@ class Daemon {
       ...(workerEntry && { entry: workerEntry }),
     });
     this.#dataplane = dataplane;
+    const precedence = new Precedence(this.#native, dataplane.thread, this.#log);
+    this.#precedence = precedence;
     // This thread alone: on Linux a priority is a thread's, and the worker's is set already.
     setPriority(CONTROL_NICE);
     if (this.#closing) return;
@@ -204,7 +208,7 @@ class Daemon {
     this.#server = await ControlServer.listen({
       socket,
       log,
-      handle: async (request) => api.handle(request),
+      handle: (request) => precedence.during(async () => api.handle(request)),
     });
     if (this.#closing) return;
     this.#sampler.start();
@@ -240,10 +244,13 @@ class Daemon {
 
   async #reload(): Promise<void> {
     // Before 'ready' the files have just been read.
-    if (!this.#server || !this.#manager || this.#signals > 0 || this.#closing) return;
+    const manager = this.#manager;
+    if (!this.#server || !manager || !this.#precedence || this.#signals > 0 || this.#closing) return;
     this.#supervisor.reloading();
     try {
-      const { changes, warnings } = await this.#manager.load(this.#files.again());
+      const { changes, warnings } = await this.#precedence.during(async () =>
+        manager.load(this.#files.again()),
+      );
       for (const warning of warnings) this.#log.warn(warning);
       const changed = changes.filter((change) => change.action !== 'unchanged').length;
       this.#log.info({ changed }, 'reloaded');

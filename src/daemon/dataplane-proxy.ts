@@ -73,6 +73,7 @@ export class DataplaneProxy implements Dataplane {
   readonly #pending = new Map<number, Pending>();
   readonly #dumps = new Map<DumpKind, Promise<readonly unknown[]>>();
   readonly #exited: Promise<void>;
+  #thread = 0;
   #nextId = 1;
   #stopping = false;
   #dead: Error | undefined;
@@ -87,7 +88,8 @@ export class DataplaneProxy implements Dataplane {
     const onCrash = (error: Error): void => (ready ? options.onCrash(error) : crash(error));
     const proxy = new DataplaneProxy({ ...options, onCrash });
     const said = new Promise<void>((resolve) => {
-      proxy.#worker.once('message', () => {
+      proxy.#worker.once('message', (message: Extract<FromWorker, { type: 'ready' }>) => {
+        proxy.#thread = message.thread;
         ready = true;
         resolve();
       });
@@ -118,6 +120,11 @@ export class DataplaneProxy implements Dataplane {
         resolve();
       });
     });
+  }
+
+  /** Kernel id of the packets' thread. */
+  get thread(): number {
+    return this.#thread;
   }
 
   async apply(devices: DeviceChanges, ops: readonly Op[], services?: ServiceBatch): Promise<void> {

@@ -181,7 +181,8 @@ export type DataplaneEvent =
   | { readonly kind: 'path-mtu'; readonly location: number };
 
 export type FromWorker =
-  | { readonly type: 'ready' }
+  /** @param thread kernel id of the worker's thread */
+  | { readonly type: 'ready'; readonly thread: number }
   | { readonly type: 'applied'; readonly id: number }
   | { readonly type: 'failed'; readonly id: number; readonly message: string }
   | {

@@ -190,6 +190,7 @@ describe.skipIf(!kernel)('createTap', () => {
       native.close,
       native.setMtu,
       native.pin,
+      native.setRealTime,
     ]) {
       expect(errorOf(() => (call as () => unknown)())).toMatchObject({ code: 'EINVAL' });
     }

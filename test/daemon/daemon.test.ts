@@ -33,7 +33,7 @@ writeFileSync(
      openUnderlay: (o) => ({ rx: make('udp'), tx: [] }),
      setMtu() {}, routeTo: () => ({ interface: 'x', index: 1, mtu: 1500, source: '' }),
      close: (fd) => { if (!diary.open.delete(fd)) throw new Error('not open'); },
-     createWake: () => make('wake'), wake() {}, pin() {},
+     createWake: () => make('wake'), wake() {}, pin() {}, setRealTime() {},
      notify: (socket, message) => diary.told.push(message.split('\\n')[0]),
    };`,
 );
@@ -46,7 +46,7 @@ writeFileSync(
      if (m.ops.some((op) => op.op === 'port' && op.port.name === 'crash')) throw new Error('told to');
      parentPort.postMessage({ type: 'applied', id: m.id });
    });
-   parentPort.postMessage({ type: 'ready' });`,
+   parentPort.postMessage({ type: 'ready', thread: 1 });`,
 );
 
 const diary = (): { open: Map<number, string>; told: string[] } =>
