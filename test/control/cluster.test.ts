@@ -63,24 +63,32 @@ describe('the host', () => {
       sctpCookieEchoed: 3000,
       sctpEstablished: 210_000,
       sctpShutdown: 3000,
-      icmp: 60_000,
-      other: 600_000,
     });
   });
 
-  it('N16: tcpLoose is the kernel’s, and whoever says it is told', () => {
-    const line = (tcpLoose: string) =>
-      judge(
-        `apiVersion: twill/v1alpha1\nkind: Host\nmetadata: {name: h}\nspec: {underlay: {address: 192.0.2.1}, conntrack: {${tcpLoose}}}\n`,
-      );
-    expect(line('tcpLiberal: false')).toEqual({ errors: [], warnings: [] });
-    for (const said of ['tcpLoose: true', 'tcpLoose: false']) {
-      const { errors, warnings } = line(said);
-      expect(errors).toEqual([]);
-      expect(warnings).toEqual([
-        expect.stringMatching(/^f:4:\d+: spec\.conntrack\.tcpLoose: has no effect: .*nf_conntrack_tcp_loose/),
-      ]);
-    }
+  const withConntrack = (conntrack: string) =>
+    judge(
+      `apiVersion: twill/v1alpha1\nkind: Host\nmetadata: {name: h}\nspec: {underlay: {address: 192.0.2.1}, conntrack: {${conntrack}}}\n`,
+    );
+
+  it.each([
+    ['tcpLoose: true', 'tcpLoose', 'nf_conntrack_tcp_loose'],
+    ['tcpLoose: false', 'tcpLoose', 'nf_conntrack_tcp_loose'],
+    ['timeouts: {icmp: 60s}', 'timeouts.icmp', 'nf_conntrack_icmp_timeout'],
+    ['timeouts: {other: 600s}', 'timeouts.other', 'nf_conntrack_generic_timeout'],
+  ])('N16, N20: %s is the kernel’s, and whoever says it is told', (said, field, sysctl) => {
+    expect(withConntrack('tcpLiberal: false, timeouts: {}')).toEqual({ errors: [], warnings: [] });
+    const { errors, warnings } = withConntrack(said);
+    expect(errors).toEqual([]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/^f:4:\d+: /);
+    expect(warnings[0]).toContain(`: spec.conntrack.${field}: has no effect: `);
+    expect(warnings[0]).toContain(`net.netfilter.${sysctl}`);
+  });
+
+  it('N20: the dataplane is told of no idle time it has no use for', () => {
+    const { timeouts } = configOf([hostWith({ conntrack: { timeouts: { icmp: '60s', other: '600s' } } })]);
+    expect(timeouts).toEqual(configOf([host()]).timeouts);
   });
 
   it('M6: reads durations and sizes with their units', () => {
