@@ -282,7 +282,7 @@ describe('reading', () => {
       'f:3:21: metadata.label: "label" is no field of a v1 Service: ignored; did you mean labels?',
       'f:6:3: spec.slector: "slector" is no field of a v1 Service: ignored; did you mean selector?',
       'f:7:21: spec.ports[0].nodePrt: "nodePrt" is no field of a v1 Service: ignored; did you mean nodePort?',
-      'f:1:1: 2 more unknown fields are ignored',
+      'f:8:25: 2 more unknown fields are ignored',
     ]);
     const mistyped = judgeAll(JSON.stringify(service('s', { clusterIP: '10.96.0.1', ports: [{ prt: 80 }] })));
     expect(mistyped.resources).toEqual([]);
@@ -297,7 +297,7 @@ describe('reading', () => {
     );
     const { warnings } = judgeAll(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
     expect(warnings).toHaveLength(21);
-    expect(warnings.at(-1)).toBe('f: … and 80 more');
+    expect(warnings.at(-1)).toBe('f: … and 80 more about unknown fields');
   });
 
   const any = { x: [{ y: 1 }] };

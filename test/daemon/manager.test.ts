@@ -307,6 +307,16 @@ describe('a port of the host', () => {
   });
 });
 
+it('M3: warnings come file by file as they were read, each from its first line to its last', async () => {
+  await manager.load([base]);
+  const secret = 'apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n';
+  const vip = (name: string) =>
+    `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n`;
+  const given = [source('z', vip('web'), secret), source('a', secret, vip('shop'))];
+  const { warnings } = await manager.apply(given);
+  expect(warnings.map((line) => /^\w:\d+/.exec(line)?.[0])).toEqual(['z:4', 'z:7', 'a:2']);
+});
+
 describe('a device that takes the place of a running one', () => {
   const moved = port('web', '10.77.0.99');
   it('is made after the old one let go of the interface name', async () => {
