@@ -367,18 +367,39 @@ describe('services', () => {
     expect(check(...documents.slice(1))).toEqual({
       errors: [],
       warnings: [
-        `spec.ports[0].port: 10.96.0.1:80/TCP belongs to Service default/b (${at(1, columnOf(2, documents))}), which is older; not programmed`,
+        `spec.ports[0].port: 10.96.0.1:80/TCP belongs to Service default/b (${at(1, columnOf(2, documents))}), which is older; Service default/a is not found there`,
       ],
     });
-    expect(check(service('b', spec), service('a', spec)).warnings).toEqual([
-      expect.stringMatching(
-        /belongs to Service default\/a .*, which comes first by name, as neither has an older/,
-      ),
-    ]);
     expect(
       check(service('a', spec), service('b', { ...spec, ports: [{ port: 80, protocol: 'UDP' }] })).warnings,
     ).toEqual([]);
   });
+
+  it.each([
+    ['no creationTimestamp', {}],
+    ['one creationTimestamp', { creationTimestamp: '2024-01-01T00:00:00Z' }],
+    ['one that is no time', { creationTimestamp: 'yesterday' }],
+  ])(
+    'M10: of two Services with one address and %s the first by name has it, in any order',
+    (_what, metadata) => {
+      const [shop, web] = ['shop', 'web'].map((name) =>
+        service(name, { clusterIP: '10.96.0.1', ports }, metadata),
+      );
+      for (const documents of [
+        [host(), shop!, web!],
+        [host(), web!, shop!],
+      ]) {
+        const { problems, warnings } = checkSet(resources(...documents));
+        expect(problems).toEqual([]);
+        const place = at(1, columnOf(documents.indexOf(shop!), documents));
+        const why = 'comes first by name, as neither has an older creationTimestamp';
+        expect(warnings.map(({ message }) => message)).toEqual([
+          `10.96.0.1:80/TCP belongs to Service default/shop (${place}), which ${why}; Service default/web is not found there`,
+        ]);
+        expect(warnings[0]!.column).toBeGreaterThan(columnOf(documents.indexOf(web!), documents));
+      }
+    },
+  );
 
   it('M11: a slice without label or with many endpoints is a warning, above 1000 an error', () => {
     const endpoints = (n: number) =>

@@ -5,7 +5,7 @@ import { compile } from '../../src/control/compile.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { surroundingsOf } from '../../src/control/surroundings.ts';
-import type { Facts } from '../../src/control/types.ts';
+import type { Facts, ResourceOf } from '../../src/control/types.ts';
 import { formatWords } from '../../src/wire/address.ts';
 import { blue, ETHERNET, host, judge, resources, service, slice } from './fixture.ts';
 
@@ -269,6 +269,23 @@ describe('bad input is told with its place, and the rest goes live', () => {
     expect(lines(service('odd', { type: 'Nodeport', ports })).errors).toEqual([
       expect.stringContaining('spec.type: "Nodeport" is not allowed; did you mean NodePort?'),
     ]);
+  });
+
+  it('S3: a ClusterIP that is not the first of ClusterIPs, as an API server refuses it; the rest goes live', () => {
+    const balanced = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 };
+    const two = { ...balanced, clusterIP: '10.96.0.2', clusterIPs: ['10.96.0.3'], ports: [{ port: 80 }] };
+    expect(told(service('two', two), twill)).toEqual([
+      'spec.clusterIP: "10.96.0.2" is not the first of clusterIPs, which is "10.96.0.3"; the Service is left out until they are the same',
+    ]);
+    const { given } = checkSet(resources(host(), service('two', two), twill));
+    expect(given).toEqual([]);
+    const [left, live] = resources(service('two', two), twill) as ResourceOf<'Service'>[];
+    expect([left!.spec.addresses, left!.spec.healthCheckNodePort]).toEqual([[], 0]);
+    expect(live!.spec.addresses).toHaveLength(1);
+    const ports = [{ port: 81 }];
+    for (const same of [{ clusterIP: '2001:DB8::0:1', clusterIPs: ['2001:db8::1'] }, { clusterIP: '' }]) {
+      expect(told(service('same', { clusterIPs: ['10.96.0.9'], ports, ...same }))).toEqual([]);
+    }
   });
 
   it('S3: addresses that are none, or of a family the Service has not', () => {

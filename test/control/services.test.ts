@@ -30,6 +30,8 @@ describe('S2: Services that are not programmed', () => {
     ['clusterIP empty', { ...spec, clusterIP: '' }, {}],
     ['no clusterIP', { ports: spec.ports }, {}],
     ['clusterIP absurd', { ...spec, clusterIP: '127.0.0.1' }, {}],
+    ['clusterIP not the first of clusterIPs', { ...spec, clusterIPs: ['10.96.0.2', '10.96.0.1'] }, {}],
+    ['clusterIP, and None first of clusterIPs', { ...spec, clusterIPs: ['None'] }, {}],
   ])('S2: %s', (_title, given, metadata) => {
     expect(compiled(service('s', given, metadata))).toEqual([]);
   });
@@ -366,8 +368,8 @@ describe('a change of services', () => {
     const old = make('old', '10.96.0.2', 2024);
     const { warnings } = running.become(young, old);
     expect(warnings.map((w) => w.replace(/^f:\d+:\d+: | \(.*?\)/g, ''))).toEqual([
-      'spec.ports[0].port: 203.0.113.1:80/TCP belongs to Service default/old, which is older; not programmed',
-      'spec.ports[0].nodePort: node port 30080/TCP belongs to Service default/old, which is older; not programmed',
+      'spec.ports[0].port: 203.0.113.1:80/TCP belongs to Service default/old, which is older; Service default/young is not found there',
+      'spec.ports[0].nodePort: node port 30080/TCP belongs to Service default/old, which is older; Service default/young is not found there',
     ]);
     const [whole, rest] = running.meaning;
     expect([whole!.frontends!.length, whole!.nodePort]).toEqual([2, 30_080]);
