@@ -297,9 +297,9 @@ class Daemon {
   }
 }
 
-/** @returns FAILED */
+/** As every other command does. @returns FAILED */
 function complain(lines: readonly string[]): number {
-  for (const line of lines) process.stderr.write(`${line}\n`);
+  for (const line of lines) process.stderr.write(`twill: ${line}\n`);
   return FAILED;
 }
 

@@ -176,13 +176,35 @@ describe('a daemon', () => {
     write(HOST, network(), web.replace('blue', 'green'), 'kind: Pot\n');
     expect(await start()).toBe(1);
     expect(printed.length).toBeGreaterThanOrEqual(1);
-    for (const line of printed) expect(line).toMatch(/base\.yaml:\d+:\d+: .+\n$/);
+    for (const line of printed) expect(line).toMatch(/^twill: \S+base\.yaml:\d+:\d+: .+\n$/);
     expect(diary().told).toEqual([]);
   });
 
   it('names a CPU that is not there, and those that are', async () => {
+  for (const field of ['health', 'metrics'] as const) {
+    it(`S35, S36: a ${field} port that is taken ends the start before anything is made`, async () => {
+      const taken = createServer();
+      await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+      const { port: number } = taken.address() as AddressInfo;
+      write(HOST.replace('}}', `}, ${field}: {bind: "127.0.0.1:${number}"}}`), network(), web);
+      diary().made.length = 0;
+      expect(await start()).toBe(1);
+      await new Promise((resolve) => taken.close(resolve));
+      expect(printed).toEqual([
+        expect.stringMatching(
+          new RegExp(
+            `^twill: \\S+base\\.yaml:\\d+:\\d+: spec\\.${field}\\.bind: .* is in use by another process`,
+          ),
+        ),
+      ]);
+      expect(diary().made).toEqual(['wake']);
+    });
+  }
+
     expect(await start({ cpu: 9999 })).toBe(1);
-    expect(printed.join('')).toMatch(/^--cpu 9999: there is no such CPU; this machine has \d[\d,-]*\n$/);
+    expect(printed.join('')).toMatch(
+      /^twill: --cpu 9999: there is no such CPU; this machine has \d[\d,-]*\n$/,
+    );
     expect([0, 1, 2, 4, 5].map((cpu) => cpuRefusal(cpu, '0-1,4') === null)).toEqual([
       true,
       true,
@@ -196,7 +218,7 @@ describe('a daemon', () => {
     const done = start();
     await portsAre('web');
     expect(await start()).toBe(1);
-    expect(printed).toEqual([`another twill daemon (pid ${process.pid}) is running on ${socket}\n`]);
+    expect(printed).toEqual([`twill: another twill daemon (pid ${process.pid}) is running on ${socket}\n`]);
     await portsAre('web');
     process.emit('SIGTERM');
     expect(await done).toBe(0);
