@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -24,9 +25,9 @@ const socket = join(folder, 'run', 'twill.sock');
 
 writeFileSync(
   files.addon,
-  `const diary = (globalThis.twillDiary ??= { open: new Map(), told: [] });
+  `const diary = (globalThis.twillDiary ??= { open: new Map(), told: [], made: [] });
    let next = 1000;
-   const make = (name) => { diary.open.set(next, name); return next++; };
+   const make = (name) => { diary.open.set(next, name); diary.made.push(name); return next++; };
    module.exports = {
      fields: ${JSON.stringify(Object.keys(FIELDS))},
      createTap: (o) => { if (o.name === 'if-end') process.emit('SIGTERM'); return { fd: make(o.name), index: 1 }; },
@@ -49,8 +50,8 @@ writeFileSync(
    parentPort.postMessage({ type: 'ready' });`,
 );
 
-const diary = (): { open: Map<number, string>; told: string[] } =>
-  ((globalThis as Record<string, unknown>).twillDiary ?? { open: new Map(), told: [] }) as never;
+const diary = (): { open: Map<number, string>; told: string[]; made: string[] } =>
+  ((globalThis as Record<string, unknown>).twillDiary ?? { open: new Map(), told: [], made: [] }) as never;
 const names = (): string[] => [...diary().open.values()].sort();
 
 function status(): Promise<{ ports: { name: string }[] } | null> {
@@ -180,7 +181,6 @@ describe('a daemon', () => {
     expect(diary().told).toEqual([]);
   });
 
-  it('names a CPU that is not there, and those that are', async () => {
   for (const field of ['health', 'metrics'] as const) {
     it(`S35, S36: a ${field} port that is taken ends the start before anything is made`, async () => {
       const taken = createServer();
@@ -201,6 +201,7 @@ describe('a daemon', () => {
     });
   }
 
+  it('names a CPU that is not there, and those that are', async () => {
     expect(await start({ cpu: 9999 })).toBe(1);
     expect(printed.join('')).toMatch(
       /^twill: --cpu 9999: there is no such CPU; this machine has \d[\d,-]*\n$/,
