@@ -109,5 +109,8 @@ describe('check', () => {
     const { code, stderr } = await twill(['check', '-f', join(directory, 'absent')]);
     expect(code).toBe(1);
     expect(stderr).toContain('absent: cannot be read');
+    expect((await twill(['check', '-f', ''])).stderr).toBe(
+      'twill: "": cannot be read: no such file or directory\n',
+    );
   });
 });

@@ -3,13 +3,13 @@ import { checkSet } from '../../src/control/check.ts';
 import { gatewayMac, routerMac } from '../../src/control/identity.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
-import { blue, host, network, peer, port, resources, service, slice } from './fixture.ts';
+import { besideSlices, blue, host, network, peer, port, resources, service, slice } from './fixture.ts';
 
 /** "path: message" of the errors and warnings of a set with a Host. */
 function check(...documents: readonly object[]): { errors: string[]; warnings: string[] } {
   const { problems, warnings } = checkSet(resources(host(), ...documents));
   const line = ({ path, message }: { path: string; message: string }) => `${path}: ${message}`;
-  return { errors: problems.map(line), warnings: warnings.map(line) };
+  return { errors: problems.map(line), warnings: besideSlices(warnings).map(line) };
 }
 const errors = (...documents: readonly object[]) => check(...documents).errors;
 const at = (line: number, column: number) => `f:${line}:${column}`;
@@ -389,7 +389,8 @@ describe('services', () => {
         [host(), shop!, web!],
         [host(), web!, shop!],
       ]) {
-        const { problems, warnings } = checkSet(resources(...documents));
+        const { problems, warnings: all } = checkSet(resources(...documents));
+        const warnings = besideSlices(all);
         expect(problems).toEqual([]);
         const place = at(1, columnOf(documents.indexOf(shop!), documents));
         const why = 'comes first by name, as neither has an older creationTimestamp';

@@ -7,7 +7,7 @@ import { formatProblem } from '../../src/control/problem.ts';
 import { surroundingsOf } from '../../src/control/surroundings.ts';
 import type { Facts, ResourceOf } from '../../src/control/types.ts';
 import { formatWords } from '../../src/wire/address.ts';
-import { blue, ETHERNET, host, judge, resources, service, slice } from './fixture.ts';
+import { besideSlices, blue, ETHERNET, host, judge, resources, service, slice } from './fixture.ts';
 
 const node = (name: string, rest: object = {}, labels: object = {}) => ({
   apiVersion: 'v1',
@@ -224,7 +224,7 @@ describe('bad input is told with its place, and the rest goes live', () => {
     const checked = checkSet(all);
     return {
       errors: [...problems, ...checked.problems].map(formatProblem),
-      warnings: [...warnings, ...checked.warnings].map(formatProblem),
+      warnings: besideSlices([...warnings, ...checked.warnings]).map(formatProblem),
     };
   };
   const told = (...documents: object[]) => {

@@ -6,7 +6,7 @@ import { NOWHERE } from '../../src/control/surroundings.ts';
 import type { Resource } from '../../src/control/types.ts';
 import type { ServiceConfig } from '../../src/dataplane/config.ts';
 import { formatWords, parseCidr } from '../../src/wire/address.ts';
-import { resources, service, servicesIn, servicesOf, slice } from './fixture.ts';
+import { besideSlices, resources, service, servicesIn, servicesOf, slice } from './fixture.ts';
 
 /** "name vip:port/protocol → backends" per compiled service. */
 function compiled(...documents: readonly object[]): string[] {
@@ -175,7 +175,11 @@ describe('a change of services', () => {
       for (const id of removed) if (!this.table.delete(id)) throw new Error(`${id} is not there`);
       staged.commit();
       this.set = next;
-      return { set: set.map((s) => s.name), removed, warnings: staged.warnings.map(formatProblem) };
+      return {
+        set: set.map((s) => s.name),
+        removed,
+        warnings: besideSlices(staged.warnings).map(formatProblem),
+      };
     }
 
     /** The same, but refused in the end. */
@@ -315,6 +319,37 @@ describe('a change of services', () => {
     expect([idOf('b'), idOf('c')]).toEqual([1, 2]);
     running.become(a, b, c);
     expect(idOf('a')).toBe(0);
+  });
+
+  it('S15: a Service without a slice is told, when it comes and when its last slice goes', () => {
+    const book = new ServiceBook();
+    const told = (...changes: Replacement[]) => {
+      const staged = book.stage(changes, around, false);
+      staged.commit();
+      return staged.warnings.map(formatProblem);
+    };
+    const [shop, web, part, none] = resources(
+      service('shop', spec),
+      service('web', { ...spec, clusterIP: '10.96.0.2' }),
+      slice('shop-1', 'shop', ready('10.0.0.1')),
+      service('none', { ...spec, clusterIP: 'None' }),
+    );
+    const refused = (name: string) =>
+      expect.stringMatching(
+        new RegExp(
+          `^f:1:\\d+: metadata.name: no EndpointSlice names Service default/${name}: its clients are refused until one does$`,
+        ),
+      );
+    const come = (after?: Resource) => ({ before: undefined, after });
+    expect(told(come(shop), come(part), come(web), come(none))).toEqual([refused('web')]);
+    expect(told({ before: web, after: web })).toEqual([]);
+    expect(told({ before: part, after: undefined })).toEqual([refused('shop')]);
+    const many = resources(
+      ...Array.from({ length: 25 }, (_, i) => service(`s${i}`, { ...spec, clusterIP: `10.96.1.${i}` })),
+    );
+    const lines = told(...many.map(come));
+    expect(lines).toHaveLength(20);
+    expect(lines.at(-1)).toContain('its clients (and those of 5 more Services) are refused');
   });
 
   it('M10: a change says what follows for others that want the address', () => {
