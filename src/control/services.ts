@@ -137,6 +137,7 @@ export class ServiceBook {
       const message = `there is no Service ${slice.namespace}/${slice.spec.service}; this slice waits for it`;
       warn(slice, 'metadata.labels', message);
     }
+    if (!surroundings.hasHostPort) this.#warnOfNodePorts(warn);
     const unserved = [...this.#unserved()];
     for (const [i, service] of unserved.slice(0, MOST_TOLD).entries()) {
       const more = i === MOST_TOLD - 1 ? unserved.length - MOST_TOLD : 0;
@@ -191,7 +192,7 @@ export class ServiceBook {
 
   /** Services that did not change: judged again; and compiled again where what they depend on changed. */
   #recheck(surroundings: Surroundings, refuse: Report): void {
-    const dependsOn = ({ serviceCIDRs: _, ...rest }: Surroundings) => rest;
+    const dependsOn = ({ serviceCIDRs: _, hasHostPort: __, ...rest }: Surroundings) => rest;
     const isOther = !isDeepStrictEqual(dependsOn(surroundings), dependsOn(this.#surroundings));
     for (const { service, draft } of this.#entries.values()) {
       if (!service || draft) continue;
@@ -205,6 +206,18 @@ export class ServiceBook {
     for (const { entry, service, slices } of this.#drafts) {
       if (service) continue;
       for (const slice of slices) if (!entry.slices.includes(slice)) yield slice;
+    }
+  }
+
+  /** S19: of the first Service that comes with one. */
+  #warnOfNodePorts(warn: Report): void {
+    for (const { entry, service } of this.#drafts) {
+      if (!service || service === entry.service || service.spec.addresses.length === 0) continue;
+      const i = service.spec.ports.findIndex(({ nodePort }) => nodePort !== 0);
+      if (i < 0) continue;
+      const message = 'pods alone find node ports: no Port is the host’s own, which is one without netns';
+      warn(service, `spec.ports[${i}]`, message);
+      return;
     }
   }
 

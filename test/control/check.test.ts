@@ -331,6 +331,20 @@ describe('the host’s own ports', () => {
     expect(errors(blue(), green('10.78.0.0/24'), own('node'), apart)).toEqual([]);
   });
 
+  it('M14: the underlay lies in no subnet where the host has a port', () => {
+    const wrong = (address: string) => [
+      `spec.network: the underlay's ${address} lies inside subnet 192.0.2.0/24, and the host would send VXLAN into the network itself; use another subnet, or give this port a netns`,
+    ];
+    const over = (cidr: string) => blue({ subnets: [{ cidr }] });
+    const node = own('node', { addresses: ['192.0.2.99'] });
+    expect(errors(over('192.0.2.0/24'), node)).toEqual(wrong('192.0.2.1'));
+    const far = peer('beta', { addresses: ['198.51.100.2'] });
+    const beside = own('node', { addresses: ['198.51.100.99'] });
+    expect(errors(over('198.51.100.0/24'), beside, far)).toHaveLength(1);
+    // The pods' own: it is theirs to tell apart.
+    expect(errors(over('192.0.2.0/24'), own('pod', { netns: 'pod', addresses: ['192.0.2.99'] }))).toEqual([]);
+  });
+
   it('N33: an internal network is not masqueraded', () => {
     const spec = { internal: true, nat: { masquerade: true } };
     expect(errors(blue(spec), own('node'))).toEqual([
@@ -357,6 +371,32 @@ describe('services', () => {
     expect(errors(blue(), service('s', { clusterIPs: ['fd00::1', '10.77.0.80'], ports }))[0]).toMatch(
       /^spec.clusterIPs\[1\]: /,
     );
+  });
+
+  it('M9: a Service without ports is a warning, as nobody finds it', () => {
+    expect(
+      check(service('s', { clusterIP: '10.96.0.1' }), service('t', { clusterIP: 'None' })).warnings,
+    ).toEqual(['spec.ports: missing; nobody finds a Service without ports, add those it has']);
+  });
+
+  it('S19: node ports without a port of the host are a warning, at the first Service that has one', () => {
+    const open = (name: string, n: number) =>
+      service(name, {
+        type: 'NodePort',
+        clusterIP: `10.96.0.${n}`,
+        ports: [{ port: 80, nodePort: 30_000 + n }],
+      });
+    const pods = port('pod', { network: 'blue', netns: 'pod', addresses: ['10.77.0.11'] });
+    expect(
+      check(blue(), pods, service('s', { clusterIP: '10.96.0.9', ports }), open('a', 1), open('b', 2)),
+    ).toEqual({
+      errors: [],
+      warnings: [
+        'spec.ports[0]: pods alone find node ports: no Port is the host’s own, which is one without netns',
+      ],
+    });
+    const own = port('node', { network: 'blue', addresses: ['10.77.0.2'] });
+    expect(check(blue(), pods, own, open('a', 1)).warnings).toEqual([]);
   });
 
   it('M10: one address, protocol and port in two Services is a warning at the younger', () => {
@@ -418,7 +458,7 @@ describe('services', () => {
   it('S8: unusable endpoint addresses are refused one by one', () => {
     const addresses = ['10.0.0.1', '127.0.0.1', '169.254.0.1', '224.0.0.1', '0.0.0.0', 'fd00::1', 'web'];
     const endpoints = addresses.map((a) => ({ addresses: [a] }));
-    expect(check(service('s', { clusterIP: '10.96.0.1' }), slice('x', 's', { endpoints }))).toEqual({
+    expect(check(service('s', { clusterIP: '10.96.0.1', ports }), slice('x', 's', { endpoints }))).toEqual({
       errors: [],
       warnings: [
         'endpoints[1].addresses[0]: "127.0.0.1" is not usable as an endpoint (loopback address); this endpoint is skipped',
@@ -434,7 +474,7 @@ describe('services', () => {
   it('S5: a slice port without name is skipped, with a warning', () => {
     expect(
       check(
-        service('s', { clusterIP: '10.96.0.1' }),
+        service('s', { clusterIP: '10.96.0.1', ports }),
         slice('x', 's', { ports: [{ port: 80 }, { name: 'a' }] }),
       ).warnings,
     ).toEqual([

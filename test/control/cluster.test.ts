@@ -7,7 +7,7 @@ import { formatProblem } from '../../src/control/problem.ts';
 import { surroundingsOf } from '../../src/control/surroundings.ts';
 import type { Facts, ResourceOf } from '../../src/control/types.ts';
 import { formatWords } from '../../src/wire/address.ts';
-import { besideSlices, blue, ETHERNET, host, judge, resources, service, slice } from './fixture.ts';
+import { besideSlices, blue, ETHERNET, host, judge, port, resources, service, slice } from './fixture.ts';
 
 const node = (name: string, rest: object = {}, labels: object = {}) => ({
   apiVersion: 'v1',
@@ -213,13 +213,17 @@ describe('the host', () => {
 describe('bad input is told with its place, and the rest goes live', () => {
   const twill = { ...service('shop', { clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 80 }] }) };
   const ends = { ports: [{ name: 'http', port: 8080 }], endpoints: [{ addresses: ['10.0.0.1'] }] };
+  const own = port('node', { network: 'blue', addresses: ['10.77.0.2'] });
   const lines = (...documents: object[]) => {
     const {
       resources: all,
       problems,
       warnings,
     } = parseSources([
-      { file: 'f', text: JSON.stringify({ kind: 'List', items: [host(), blue(), ...documents] }, null, 1) },
+      {
+        file: 'f',
+        text: JSON.stringify({ kind: 'List', items: [host(), blue(), own, ...documents] }, null, 1),
+      },
     ]);
     const checked = checkSet(all);
     return {
@@ -277,6 +281,9 @@ describe('bad input is told with its place, and the rest goes live', () => {
     expect(told(service('two', two), twill)).toEqual([
       'spec.clusterIP: "10.96.0.2" is not the first of clusterIPs, which is "10.96.0.3"; the Service is left out until they are the same',
     ]);
+    expect(lines(service('odd', { clusterIP: 'none' })).errors).toEqual([
+      expect.stringMatching(/: spec\.clusterIP: "none" is not an IP address; did you mean None\?$/),
+    ]);
     const { given } = checkSet(resources(host(), service('two', two), twill));
     expect(given).toEqual([]);
     const [left, live] = resources(service('two', two), twill) as ResourceOf<'Service'>[];
@@ -312,7 +319,7 @@ describe('bad input is told with its place, and the rest goes live', () => {
       'twill/drain': 'soon',
       other: 'x',
     };
-    const found = told(service('s', { clusterIP: '10.96.0.1' }, { annotations }));
+    const found = told(service('s', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] }, { annotations }));
     expect(found).toHaveLength(3);
     expect(found[0]).toMatch(/^metadata.annotations.twill\/algorithm: "maglef" .*maglev.*default is used$/);
     expect(found[1]).toContain('did you mean twill/drain?');
@@ -322,7 +329,9 @@ describe('bad input is told with its place, and the rest goes live', () => {
       ...weighty,
       metadata: { ...weighty.metadata, annotations: { 'service.cilium.io/weight': '-1' } },
     };
-    expect(told(service('s', { clusterIP: '10.96.0.1' }), weighted)).toEqual([
+    expect(
+      told(service('s', { clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 80 }] }), weighted),
+    ).toEqual([
       'metadata.annotations.service.cilium.io/weight: "-1" is no weight, and 1 is used; write a whole number from 0 to 65535',
     ]);
   });
@@ -386,7 +395,10 @@ describe('v1 Endpoints', () => {
       '- addresses: [{ip: 10.0.0.2}]',
       '  ports: [{port: 81}]',
     ].join('\n');
-    const { errors: wrong, warnings } = judge(text, [host(), service('shop', { clusterIP: '10.96.0.1' })]);
+    const { errors: wrong, warnings } = judge(text, [
+      host(),
+      service('shop', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] }),
+    ]);
     expect(wrong).toEqual([]);
     expect(warnings).toEqual([
       expect.stringMatching(/^f:7:3: subsets\[1\]: its ports differ from those of subsets\[0\]/),

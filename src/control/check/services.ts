@@ -70,6 +70,9 @@ export function checkService(service: ResourceOf<'Service'>, warn: Report): void
     warn(service, 'spec.clusterIP', `${both}; the Service is left out until they are the same`);
   }
   if (addresses.length > 0 || hasAbsurdClusterIP(service)) checkAddresses(service, warn);
+  if (addresses.length > 0 && ports.length === 0) {
+    warn(service, 'spec.ports', `missing; nobody finds a Service without ports, add those it has`);
+  }
   ports.forEach(({ nodePort }, i) => {
     if (nodePort === 0 || (nodePort >= FIRST_NODE_PORT && nodePort <= LAST_NODE_PORT)) return;
     const usual = `${FIRST_NODE_PORT}–${LAST_NODE_PORT}`;

@@ -14,7 +14,17 @@ import {
 import { show } from '../problem.ts';
 import type { ServiceAddress, ServicePort, ServiceSpec, Wants } from '../types.ts';
 import { kubernetesMetadata } from './envelope.ts';
-import { anyText, boolean, choice, compact, duration, type Field, field, integer } from './fields.ts';
+import {
+  anyText,
+  boolean,
+  choice,
+  compact,
+  duration,
+  type Field,
+  field,
+  integer,
+  Refusal,
+} from './fields.ts';
 
 const PROXY_LABEL = 'service.kubernetes.io/service-proxy-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
@@ -183,7 +193,9 @@ export const familiesOf = (addresses: readonly ServiceAddress[]): (4 | 6)[] =>
 function clusterIP() {
   return field('an IP address such as 10.96.0.10, or None', (value) => {
     if (typeof value !== 'string') return undefined;
-    return isAddress(value) ? parseAddress(value).text : value;
+    if (!isAddress(value)) return value;
+    if (/^none$/i.test(value)) throw new Refusal(`${show(value)} is not an IP address; did you mean None?`);
+    return parseAddress(value).text;
   });
 }
 
