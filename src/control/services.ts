@@ -212,9 +212,10 @@ export class ServiceBook {
   /** S19: of the first Service that comes with one. */
   #warnOfNodePorts(warn: Report): void {
     for (const { entry, service } of this.#drafts) {
-      if (!service || service === entry.service || service.spec.addresses.length === 0) continue;
-      const i = service.spec.ports.findIndex(({ nodePort }) => nodePort !== 0);
-      if (i < 0) continue;
+      if (!service || service === entry.service) continue;
+      const { addresses, ports } = service.spec;
+      const i = ports.findIndex(({ nodePort }) => nodePort !== 0);
+      if (i < 0 || addresses.length === 0) continue;
       const message = 'pods alone find node ports: no Port is the host’s own, which is one without netns';
       warn(service, `spec.ports[${i}]`, message);
       return;
