@@ -442,5 +442,11 @@ describe('a change of services', () => {
     ]);
     running.become(service('s', { ...balanced, externalTrafficPolicy: 'Cluster' }));
     expect([checks(), running.book.withoutLocalEndpoints]).toEqual([[], { internal: 0, external: 0 }]);
+    // Another proxy's, whose port it is too.
+    running.become(
+      service('s', balanced, { labels: { 'service.kubernetes.io/service-proxy-name': 'x' } }),
+      slice('s-1', 's', { endpoints: [at('here')] }),
+    );
+    expect(checks()).toEqual([]);
   });
 });
