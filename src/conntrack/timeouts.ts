@@ -12,7 +12,7 @@ export const enum UdpState {
 export const TIMERS = SctpState.END;
 
 /** Idle times of N20, s. */
-const USUAL = {
+const USUAL: FlowTimeouts = {
   tcpSynSent: 120,
   tcpSynRecv: 60,
   tcpEstablished: 86_400,
@@ -30,10 +30,9 @@ const USUAL = {
   sctpEstablished: 210,
   sctpShutdown: 3,
 };
-type Timers = Readonly<Record<keyof typeof USUAL, number>>;
 
 /** The least for a flow whose source is translated, s (N21; RFC 4787 REQ-5, 5382 REQ-5, 7857). */
-const FLOORS: Timers = {
+const FLOORS: FlowTimeouts = {
   tcpSynSent: 240,
   tcpSynRecv: 240,
   tcpEstablished: 7440,
@@ -52,13 +51,13 @@ const FLOORS: Timers = {
   sctpShutdown: 0,
 };
 
-const inMs = (timers: Timers): Timers => {
+const inMs = (timers: FlowTimeouts): FlowTimeouts => {
   const entries = Object.entries(timers).map(([name, seconds]) => [name, seconds * 1000]);
-  return Object.fromEntries(entries) as Timers;
+  return Object.fromEntries(entries) as FlowTimeouts;
 };
 
 /** By flow state. */
-function column(timers: Timers): number[] {
+function column(timers: FlowTimeouts): number[] {
   const by = new Array<number>(TIMERS).fill(0);
   by[TcpState.SYN_SENT] = timers.tcpSynSent;
   by[TcpState.SYN_SENT2] = timers.tcpSynSent;
@@ -85,7 +84,7 @@ function column(timers: Timers): number[] {
  * Idle times, ms: [TIMERS × (snat + 2 × unanswered) + state]. snat: 1 for flows whose source is translated; unanswered:
  * 1 for TCP whose peer owes an answer, whatever its state.
  */
-export function timeoutTable(timeouts: FlowTimeouts | Timers = inMs(USUAL)): Int32Array<ArrayBuffer> {
+export function timeoutTable(timeouts: FlowTimeouts = inMs(USUAL)): Int32Array<ArrayBuffer> {
   const floors = inMs(FLOORS);
   const kept = column(timeouts);
   const translated = column(floors).map((floor, state) => Math.max(floor, kept[state]!));

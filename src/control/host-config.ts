@@ -42,7 +42,7 @@ function cidrConfig(text: string): CidrConfig {
   return { address: words, prefix: mappedPrefix(family, prefix) };
 }
 
-function milliseconds(seconds: FlowTimeouts): FlowTimeouts {
-  const entries = Object.entries(seconds).map(([state, s]) => [state, Math.round((s as number) * 1000)]);
+function milliseconds({ icmp: _, other: __, ...ours }: Host['spec']['conntrack']['timeouts']): FlowTimeouts {
+  const entries = Object.entries(ours).map(([state, s]) => [state, Math.round((s as number) * 1000)]);
   return Object.fromEntries(entries) as FlowTimeouts;
 }

@@ -4,7 +4,7 @@ import type { Path, RawDocument } from './document.ts';
 import { formatPath, isRecord, parsePath, readDocuments } from './document.ts';
 import { isEndpoints, mirrored } from './legacy.ts';
 import { PlainResource } from './plain-resource.ts';
-import { nearest, show } from './problem.ts';
+import { inOrder, nearest, show } from './problem.ts';
 import { endpointSliceSchema, endpointSliceSpec } from './schema/endpoint-slice.ts';
 import { API_VERSION } from './schema/envelope.ts';
 import { validate } from './schema/explain.ts';
@@ -67,18 +67,18 @@ export function parseSources(sources: readonly Source[]): Parsed {
       resources.push(resource);
       warnings.push(...leadingZeros(document));
     }
-    warnings.push(...first(unknown, MOST_UNKNOWN, source));
-    const found = problems.splice(before).sort((a, b) => a.line - b.line || a.column - b.column);
+    warnings.push(...first(unknown, MOST_UNKNOWN, source, ' about unknown fields'));
+    const found = inOrder(problems.splice(before), [source]);
     problems.push(...first(found, MOST_PROBLEMS, source));
   }
   return { resources, problems, warnings };
 }
 
 /** Some of what was found, and how many more there are. */
-function first(found: readonly Problem[], most: number, { file }: Source): readonly Problem[] {
+function first(found: readonly Problem[], most: number, { file }: Source, what = ''): readonly Problem[] {
   const more = found.length - most;
   if (more <= 0) return found;
-  return [...found.slice(0, most), { ...NOWHERE, file, message: `… and ${more} more` }];
+  return [...found.slice(0, most), { ...NOWHERE, file, message: `… and ${more} more${what}` }];
 }
 
 /** The kind of a document this program reads; otherwise undefined and a problem or warning. */

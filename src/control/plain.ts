@@ -73,7 +73,8 @@ export class PlainReader extends PlainValues {
     const end = cursor.at;
     const { kind, apiVersion, namespace, name, text, shared } = this;
     if (kind === 'Service' && apiVersion === 'v1') {
-      if (!this.hasSpec || this.isSlice || !this.hasVip || !areDistinct(this.ports)) return null;
+      if (!this.hasSpec || this.isSlice || !this.hasVip) return null;
+      if (this.ports.length === 0 || !areDistinct(this.ports)) return null;
       if (this.wantsPorts()) return null;
       this.lastService = name;
       const ports = shared.servicePorts(this.ports);

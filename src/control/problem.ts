@@ -1,5 +1,5 @@
 /** Problems as values, and as the lines people read. */
-import type { Origin, Problem, Resource } from './types.ts';
+import type { Origin, Problem, Resource, Source } from './types.ts';
 
 /** `file:line:column: path: message`; parts that are not known are left out. */
 export function formatProblem(problem: Problem): string {
@@ -23,6 +23,23 @@ export const attachedIn = (file: string): string | undefined => /^<attach (.+)>$
 /** A problem at a path of a resource's own document. */
 export function problemIn(resource: Resource, path: string, message: string): Problem {
   return { ...resource.locate(path), path, message };
+}
+
+/**
+ * As people read: file by file in the order they were read, then those that were not read now; each from its first line to
+ * its last, what has no line at its end.
+ */
+export function inOrder(problems: readonly Problem[], sources: readonly Source[]): Problem[] {
+  const ranks = new Map<string, number>();
+  for (const { file } of [...sources, ...problems]) if (!ranks.has(file)) ranks.set(file, ranks.size);
+  const lineOf = ({ line }: Problem): number => (line > 0 ? line : Number.POSITIVE_INFINITY);
+  const compare = (a: number, b: number): number => (a < b ? -1 : a > b ? 1 : 0);
+  return [...problems].sort(
+    (a, b) =>
+      compare(ranks.get(a.file)!, ranks.get(b.file)!) ||
+      compare(lineOf(a), lineOf(b)) ||
+      compare(a.column, b.column),
+  );
 }
 
 /** "Port web", "Service default/shop". */

@@ -267,7 +267,11 @@ function warnOfOwner(
   const place = `${nameOf(other)} (${formatOrigin(other.origin)})`;
   const path = `spec.ports[${service.spec.ports.indexOf(port)}].${key}`;
   const why = precedence(other, service);
-  warn(service, path, `${what}/${port.protocol} belongs to ${place}, which ${why}; not programmed`);
+  warn(
+    service,
+    path,
+    `${what}/${port.protocol} belongs to ${place}, which ${why}; ${nameOf(service)} is not found there`,
+  );
 }
 
 /**

@@ -12,7 +12,7 @@ import { checkService, checkSlice, checkVips, type Report } from './check/servic
 import { ClaimBook, type StagedClaims } from './claim-book.ts';
 import { localReady } from './endpoints.ts';
 import { NamedMap } from './named.ts';
-import { problemIn } from './problem.ts';
+import { nameOf, problemIn } from './problem.ts';
 import { type Draft, type Entry, NOT_ELSEWHERE, ServiceCompiler } from './service-compiler.ts';
 import { NOWHERE, type Surroundings } from './surroundings.ts';
 import type { Allocation, Problem, Resource, ResourceOf } from './types.ts';
@@ -47,6 +47,9 @@ export interface HealthCheck {
   /** Ready endpoints on this host. */
   readonly localEndpoints: number;
 }
+
+/** Services without EndpointSlices that are told one by one: of a whole cluster's there may be very many. */
+const MOST_TOLD = 20;
 
 export class ServiceBook {
   readonly #entries = new NamedMap<Entry>();
@@ -134,6 +137,14 @@ export class ServiceBook {
       const message = `there is no Service ${slice.namespace}/${slice.spec.service}; this slice waits for it`;
       warn(slice, 'metadata.labels', message);
     }
+    if (!surroundings.hasHostPort) this.#warnOfNodePorts(warn);
+    const unserved = [...this.#unserved()];
+    for (const [i, service] of unserved.slice(0, MOST_TOLD).entries()) {
+      const more = i === MOST_TOLD - 1 ? unserved.length - MOST_TOLD : 0;
+      const others = more > 0 ? ` (and those of ${more} more Services)` : '';
+      const message = `no EndpointSlice names ${nameOf(service)}: its clients${others} are refused until one does`;
+      warn(service, 'metadata.name', message);
+    }
     const commit = (): void => {
       for (const draft of this.#drafts) this.#commit(draft);
       this.#drafts = [];
@@ -181,7 +192,7 @@ export class ServiceBook {
 
   /** Services that did not change: judged again; and compiled again where what they depend on changed. */
   #recheck(surroundings: Surroundings, refuse: Report): void {
-    const dependsOn = ({ serviceCIDRs: _, ...rest }: Surroundings) => rest;
+    const dependsOn = ({ serviceCIDRs: _, hasHostPort: __, ...rest }: Surroundings) => rest;
     const isOther = !isDeepStrictEqual(dependsOn(surroundings), dependsOn(this.#surroundings));
     for (const { service, draft } of this.#entries.values()) {
       if (!service || draft) continue;
@@ -195,6 +206,27 @@ export class ServiceBook {
     for (const { entry, service, slices } of this.#drafts) {
       if (service) continue;
       for (const slice of slices) if (!entry.slices.includes(slice)) yield slice;
+    }
+  }
+
+  /** S19: of the first Service that comes with one. */
+  #warnOfNodePorts(warn: Report): void {
+    for (const { entry, service } of this.#drafts) {
+      if (!service || service === entry.service) continue;
+      const { addresses, ports } = service.spec;
+      const i = ports.findIndex(({ nodePort }) => nodePort !== 0);
+      if (i < 0 || addresses.length === 0) continue;
+      const message = 'pods alone find node ports: no Port is the host’s own, which is one without netns';
+      warn(service, `spec.ports[${i}]`, message);
+      return;
+    }
+  }
+
+  /** Services that can be found and have no slice, where one came or the other went. */
+  *#unserved(): Generator<Service> {
+    for (const { entry, service, slices } of this.#drafts) {
+      if (!service || slices.length > 0 || (entry.service && entry.slices.length === 0)) continue;
+      if (service.spec.addresses.length > 0) yield service;
     }
   }
 

@@ -70,5 +70,6 @@ const REASONS: Readonly<Record<string, string>> = {
 function unreadable(file: string, error: unknown): Problem {
   const { code, message } = error as NodeJS.ErrnoException;
   const reason = (code !== undefined && REASONS[code]) || message;
-  return { file, line: 0, column: 0, path: '', message: `cannot be read: ${reason}` };
+  // `-f "$UNSET"`
+  return { file: file || '""', line: 0, column: 0, path: '', message: `cannot be read: ${reason}` };
 }

@@ -15,6 +15,8 @@ export interface Surroundings {
   /** Subnets of all networks: no virtual address may lie there (N6). */
   readonly subnets: readonly Subnet[];
   readonly serviceCIDRs: readonly Cidr[];
+  /** The host has a port in some network, and hands over what comes for node ports (S19). */
+  readonly hasHostPort: boolean;
   /** The node's primary address of each family (S18, S19). */
   readonly nodeAddresses: readonly Words[];
   /** For services that say nothing themselves. */
@@ -27,6 +29,7 @@ export const NOWHERE: Surroundings = {
   zone: '',
   subnets: [],
   serviceCIDRs: [],
+  hasHostPort: true,
   nodeAddresses: [],
   proxy: { algorithm: 'roundRobin', onEndpointRemoved: 'keep', drain: 30 },
 };
@@ -40,6 +43,7 @@ export function surroundingsOf(resources: readonly Resource[]): Surroundings {
     zone: host.spec.zone ?? ownNode(host, resources)?.zone ?? '',
     subnets: subnetsOf(resources),
     serviceCIDRs: serviceCIDRs(host, resources).map(parseCidr),
+    hasHostPort: resources.some((r) => r.kind === 'Port' && r.spec.netns === null),
     nodeAddresses: primaryAddresses(host, resources),
     proxy: host.spec.proxy,
   };

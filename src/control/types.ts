@@ -95,7 +95,11 @@ export interface HostSpec {
   readonly conntrack: {
     readonly max: number;
     /** Seconds. */
-    readonly timeouts: FlowTimeouts;
+    readonly timeouts: FlowTimeouts & {
+      /** Without effect here, as `tcpLoose` is. */
+      readonly icmp?: number | undefined;
+      readonly other?: number | undefined;
+    };
     readonly tcpLiberal: boolean;
     /** Without effect here: whoever says something is told so (N16). */
     readonly tcpLoose?: boolean | undefined;

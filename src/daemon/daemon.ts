@@ -1,7 +1,7 @@
 /**
  * `twill up`: the life of one daemon.
  *
- *   read → check → claim the socket → worker → first generation → control socket → ready
+ *   read → check → claim the socket → worker → health ports → first generation → control socket → ready
  *   SIGHUP   reads the files again; a bad file changes nothing
  *   SIGTERM, SIGINT   removes every device and the socket file, 0; a second one leaves at once, 1
  *   worker dead       the same clean-up, 70: the supervisor starts another
@@ -31,7 +31,7 @@ import { Supervisor } from './notify.ts';
 import { PeerPaths } from './peer-paths.ts';
 import { Precedence } from './precedence.ts';
 import { Prober } from './probes.ts';
-import { Rejected } from './rejected.ts';
+import { Rejected, refuse } from './rejected.ts';
 import { Sampler } from './sampler.ts';
 import { ControlServer } from './server.ts';
 import { claimSocket } from './socket-file.ts';
@@ -174,6 +174,9 @@ class Daemon {
       this.#log,
     );
     this.#health = health;
+    // A port that is taken is found out before anything is made.
+    refuse(await health.start(parsed.resources.find((resource) => resource.kind === 'Host')!));
+    if (this.#closing) return;
     const hostSide = new HostSide(hostSystem(this.#native), socket);
     this.#hostSide = hostSide;
     hostSide.recover();
@@ -189,9 +192,7 @@ class Daemon {
     this.#peerPaths = new PeerPaths(manager, prober, this.#log);
     const { warnings } = await manager.load(sources, parsed);
     for (const warning of warnings) this.#log.warn(warning);
-    if (this.#closing) return;
-    const unheard = await health.start();
-    if (unheard.length > 0) throw new Rejected(unheard.map(formatProblem));
+    await health.settled();
     if (this.#closing) return;
     const views = new Views({
       manager,
@@ -304,9 +305,9 @@ class Daemon {
   }
 }
 
-/** @returns FAILED */
+/** As every other command does. @returns FAILED */
 function complain(lines: readonly string[]): number {
-  for (const line of lines) process.stderr.write(`${line}\n`);
+  for (const line of lines) process.stderr.write(`twill: ${line}\n`);
   return FAILED;
 }
 

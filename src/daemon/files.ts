@@ -1,6 +1,7 @@
 /** The files of the command line: read at the start, and again at every SIGHUP. */
 import { checkSet } from '../control/check.ts';
 import { parseSources } from '../control/parse.ts';
+import { inOrder } from '../control/problem.ts';
 import { readSources } from '../control/source.ts';
 import type { Parsed, Problem, Source } from '../control/types.ts';
 import { refuse } from './rejected.ts';
@@ -26,7 +27,7 @@ export class Files {
     const { sources, problems } = readSources(this.#paths);
     const parsed = parseSources(sources);
     const found = [...problems, ...parsed.problems];
-    if (found.length === 0) found.push(...checkSet(parsed.resources).problems);
+    if (found.length === 0) found.push(...inOrder(checkSet(parsed.resources).problems, sources));
     if (found.length > 0) return { problems: found };
     this.#stdin = sources.filter((source) => source.file === '<stdin>');
     return { read: { sources, parsed } };

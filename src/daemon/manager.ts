@@ -17,7 +17,7 @@ import { hostPlan } from '../control/host-plan.ts';
 import { mtuWarnings } from '../control/mtu.ts';
 import { ResourceMap } from '../control/named.ts';
 import { parseSources } from '../control/parse.ts';
-import { formatProblem } from '../control/problem.ts';
+import { formatProblem, inOrder } from '../control/problem.ts';
 import type { ApplyResponse } from '../control/protocol.ts';
 import { ServiceBook } from '../control/services.ts';
 import { nodeAddresses, ownNode, type Surroundings, surroundingsOf } from '../control/surroundings.ts';
@@ -134,16 +134,16 @@ export class Manager {
   /** Resources over the socket. @throws Rejected */
   apply(sources: readonly Source[], dryRun = false): Promise<ApplyResponse> {
     return this.#observe(!dryRun, () => {
-      const { single, problems, warnings } = parse(sources);
-      return this.#transact(this.#set.applied(single), problems, warnings, dryRun);
+      const read = parse(sources);
+      return this.#transact(this.#set.applied(read.single), read, dryRun);
     });
   }
 
   /** The texts of the command line's files, the first time or again. @throws Rejected */
   load(sources: readonly Source[], parsed?: Parsed): Promise<ApplyResponse> {
     return this.#observe(true, () => {
-      const { named, problems, warnings } = parse(sources, parsed);
-      return this.#transact(this.#set.files(named), problems, warnings);
+      const read = parse(sources, parsed);
+      return this.#transact(this.#set.files(read.named), read);
     });
   }
 
@@ -156,7 +156,7 @@ export class Manager {
       }
       const needed = neededBy(before, [...this.#set.of('Port'), ...this.#set.of('Peer')]);
       if (needed.length > 0) throw new Rejected(needed);
-      return this.#transact(this.#set.removed(before), [], []);
+      return this.#transact(this.#set.removed(before), NOTHING_READ);
     });
   }
 
@@ -232,12 +232,11 @@ export class Manager {
 
   /**
    * Services and the rest are judged and compiled apart: a change of services looks at no more than what it touches.
-   * @param problems of the texts: duplicates, which a set no longer shows (P35)
+   * @param findings of the texts; among the problems are duplicates, which a set no longer shows (P35)
    */
   async #transact(
     change: OwnedChange,
-    problems: readonly Problem[],
-    warnings: readonly Problem[],
+    { sources, problems, warnings }: Findings,
     dryRun = false,
   ): Promise<ApplyResponse> {
     const { replacements } = change;
@@ -246,7 +245,7 @@ export class Manager {
     const fabric = this.#set.fabricAfter(replacements);
     const judged = isFabric ? checkFabric(fabric) : SOUND;
     const staged = this.services.stage(replacements, surroundingsOf(fabric), isFabric);
-    refuse([...problems, ...judged.problems, ...staged.problems]);
+    refuse(inOrder([...problems, ...judged.problems, ...staged.problems], sources));
     const generation = isFabric ? compile(fabric, this.#facts, running) : running;
     const plan = isFabric ? diff(running, generation) : NO_PLAN;
     const changes = replacements.map(({ before, after }): Change => {
@@ -257,7 +256,7 @@ export class Manager {
     if (isFabric) found.push(...mtuWarnings(fabric, this.#facts));
     const changed = replacements.flatMap(({ after }) => after ?? []);
     found.push(...ownAddressWarnings(changed, this.#facts));
-    const lines = found.map(formatProblem);
+    const lines = inOrder(found, sources).map(formatProblem);
     const given = staged.given.length > 0 ? { given: staged.given } : {};
     if (!dryRun) await this.#dropStranded();
     refuse(preflight(plan.createPorts, fabric));
@@ -321,12 +320,18 @@ const NO_PLAN: Plan = {
 };
 const NO_DEVICES = { addTaps: [], addUnderlays: [], remove: [] } as const;
 
-interface Read {
+interface Findings {
+  readonly sources: readonly Source[];
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+const NOTHING_READ: Findings = { sources: [], problems: [], warnings: [] };
+
+interface Read extends Findings {
   readonly single: readonly Resource[];
   /** The same, by name. */
   readonly named: ResourceMap;
-  readonly problems: readonly Problem[];
-  readonly warnings: readonly Problem[];
 }
 
 function parse(sources: readonly Source[], parsed = parseSources(sources)): Read {
@@ -334,5 +339,5 @@ function parse(sources: readonly Source[], parsed = parseSources(sources)): Read
   const problems: Problem[] = [];
   const named = new ResourceMap();
   const single = withoutDuplicates(parsed.resources, problems, named);
-  return { single, named, problems, warnings: parsed.warnings };
+  return { sources, single, named, problems, warnings: parsed.warnings };
 }

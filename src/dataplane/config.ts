@@ -175,8 +175,6 @@ export interface FlowTimeouts {
   readonly sctpCookieEchoed: number;
   readonly sctpEstablished: number;
   readonly sctpShutdown: number;
-  readonly icmp: number;
-  readonly other: number;
 }
 
 /** Bytes of waiting fragments in all, ms a datagram may take (N37). */

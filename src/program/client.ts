@@ -1,4 +1,5 @@
 /** The other end of the control socket: one request, one answer. */
+import { statSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { type Failure, MAX_SOCKET_PATH } from '../control/protocol.ts';
 import { Failed } from './failure.ts';
@@ -77,6 +78,8 @@ function explain(error: NodeJS.ErrnoException, socket: string): Failed {
     case 'ENOENT':
       return new Failed(`daemon not running: no socket at ${socket}; start it with: twill up -f PATH`);
     case 'ECONNREFUSED':
+      if (!statSync(socket, { throwIfNoEntry: false })?.isSocket())
+        return new Failed(`${socket} is not a socket`);
       return new Failed(
         `daemon not running: nobody listens on ${socket} (it was killed?); start it with: twill up -f PATH`,
       );

@@ -21,6 +21,7 @@ export function buildProgram(context: Context, outcome: Outcome): Command {
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'twill: ')),
       // help keeps to the width of every other table
       getOutHelpWidth: () => 80,
       getErrHelpWidth: () => 80,

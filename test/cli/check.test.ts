@@ -70,9 +70,47 @@ describe('check', () => {
     expect(stderr).toMatch(/^warning: .*ConfigMap/);
   });
 
+  it('M3: warnings and errors come file by file as given, each from its first line to its last', async () => {
+    const service = (name: string, spec: string) =>
+      `---\napiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec: {${spec}}\n`;
+    const skipped = '---\napiVersion: v1\nkind: Secret\nmetadata: {name: x}\n';
+    const first = file(
+      'z.yaml',
+      HOST.replace('}}', '}, conntrack: {tcpLoose: true}}') +
+        service('s', 'clusterIP: 010.96.0.1, ports: [{port: 80}]') +
+        skipped +
+        service('t', 'clusterIP: 10.96.0.1, slector: x, ports: [{port: 80, nodePort: 80}]'),
+    );
+    const second = file('a.yaml', skipped + service('u', 'clusterIP: 10.96.0.1, ports: [{port: 80}]'));
+    const { code, stderr } = await twill(['check', '-f', first, second]);
+    expect(code).toBe(0);
+    const places = (text: string) =>
+      text.split('\n').flatMap((line) => {
+        const [, name, at, column] = /([az]\.yaml):(\d+):(\d+): /.exec(line) ?? [];
+        return name === undefined ? [] : [{ name, line: Number(at), column: Number(column) }];
+      });
+    const told = places(stderr);
+    expect(told.length).toBeGreaterThan(6);
+    expect(told).toEqual(
+      [...told].sort((a, b) => -a.name.localeCompare(b.name) || a.line - b.line || a.column - b.column),
+    );
+    expect(new Set(told.map(({ name }) => name)).size).toBe(2);
+    const port = (name: string) =>
+      `---\napiVersion: twill/v1alpha1\nkind: Port\nmetadata: {name: ${name}}\nspec: {network: no, netns: web}\n`;
+    const network = (name: string) =>
+      `---\napiVersion: twill/v1alpha1\nkind: Network\nmetadata: {name: ${name}}\nspec: {vxlan: {vni: 7}}\n`;
+    const bad = file('z.yaml', HOST + port('p') + network('b') + port('q') + network('c'));
+    const errors = places((await twill(['check', '-f', bad])).stderr);
+    expect(errors.length).toBeGreaterThanOrEqual(3);
+    expect(errors).toEqual([...errors].sort((a, b) => a.line - b.line));
+  });
+
   it('says what it cannot read', async () => {
     const { code, stderr } = await twill(['check', '-f', join(directory, 'absent')]);
     expect(code).toBe(1);
     expect(stderr).toContain('absent: cannot be read');
+    expect((await twill(['check', '-f', ''])).stderr).toBe(
+      'twill: "": cannot be read: no such file or directory\n',
+    );
   });
 });

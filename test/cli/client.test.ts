@@ -69,6 +69,12 @@ describe('no daemon', () => {
     expect((await twill(['status', '--socket', socket])).stderr).toContain('at most 107 bytes');
   });
 
+  it('says that a path is no socket', async () => {
+    expect((await twill(['status', '--socket', directory])).stderr).toBe(
+      `twill: ${directory} is not a socket\n`,
+    );
+  });
+
   it.skipIf(process.getuid?.() !== 0)('tells a missing right from a missing daemon', async () => {
     const closed = join(directory, 'closed');
     mkdirSync(closed);

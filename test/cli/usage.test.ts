@@ -77,6 +77,7 @@ describe('wrong usage is exit code 2, with nothing on standard output', () => {
     const { code, stdout, stderr } = await twill(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toContain(message);
+    if (args.length > 0) expect(stderr).toMatch(/^twill: /);
   });
 });
 

@@ -14,7 +14,7 @@ import { ServiceBook } from '../../src/control/services.ts';
 import { NOWHERE, type Surroundings } from '../../src/control/surroundings.ts';
 import type { Resource } from '../../src/control/types.ts';
 import { contains, formatWords, parseAddress, parseCidr } from '../../src/wire/address.ts';
-import { resources, service } from './fixture.ts';
+import { besideSlices, resources, service } from './fixture.ts';
 
 const cluster = (...cidrs: string[]): Surroundings => ({ ...NOWHERE, serviceCIDRs: cidrs.map(parseCidr) });
 const WIDE = cluster('10.96.0.0/16');
@@ -38,7 +38,7 @@ class Cluster {
     }
     return {
       problems: staged.problems.map(formatProblem),
-      warnings: staged.warnings.map(formatProblem),
+      warnings: besideSlices(staged.warnings).map(formatProblem),
       given: staged.given,
     };
   }

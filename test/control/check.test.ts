@@ -3,13 +3,13 @@ import { checkSet } from '../../src/control/check.ts';
 import { gatewayMac, routerMac } from '../../src/control/identity.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
-import { blue, host, network, peer, port, resources, service, slice } from './fixture.ts';
+import { besideSlices, blue, host, network, peer, port, resources, service, slice } from './fixture.ts';
 
 /** "path: message" of the errors and warnings of a set with a Host. */
 function check(...documents: readonly object[]): { errors: string[]; warnings: string[] } {
   const { problems, warnings } = checkSet(resources(host(), ...documents));
   const line = ({ path, message }: { path: string; message: string }) => `${path}: ${message}`;
-  return { errors: problems.map(line), warnings: warnings.map(line) };
+  return { errors: problems.map(line), warnings: besideSlices(warnings).map(line) };
 }
 const errors = (...documents: readonly object[]) => check(...documents).errors;
 const at = (line: number, column: number) => `f:${line}:${column}`;
@@ -331,6 +331,20 @@ describe('the host’s own ports', () => {
     expect(errors(blue(), green('10.78.0.0/24'), own('node'), apart)).toEqual([]);
   });
 
+  it('M14: the underlay lies in no subnet where the host has a port', () => {
+    const wrong = (address: string) => [
+      `spec.network: the underlay's ${address} lies inside subnet 192.0.2.0/24, and the host would send VXLAN into the network itself; use another subnet, or give this port a netns`,
+    ];
+    const over = (cidr: string) => blue({ subnets: [{ cidr }] });
+    const node = own('node', { addresses: ['192.0.2.99'] });
+    expect(errors(over('192.0.2.0/24'), node)).toEqual(wrong('192.0.2.1'));
+    const far = peer('beta', { addresses: ['198.51.100.2'] });
+    const beside = own('node', { addresses: ['198.51.100.99'] });
+    expect(errors(over('198.51.100.0/24'), beside, far)).toHaveLength(1);
+    // The pods' own: it is theirs to tell apart.
+    expect(errors(over('192.0.2.0/24'), own('pod', { netns: 'pod', addresses: ['192.0.2.99'] }))).toEqual([]);
+  });
+
   it('N33: an internal network is not masqueraded', () => {
     const spec = { internal: true, nat: { masquerade: true } };
     expect(errors(blue(spec), own('node'))).toEqual([
@@ -359,6 +373,32 @@ describe('services', () => {
     );
   });
 
+  it('M9: a Service without ports is a warning, as nobody finds it', () => {
+    expect(
+      check(service('s', { clusterIP: '10.96.0.1' }), service('t', { clusterIP: 'None' })).warnings,
+    ).toEqual(['spec.ports: missing; nobody finds a Service without ports, add those it has']);
+  });
+
+  it('S19: node ports without a port of the host are a warning, at the first Service that has one', () => {
+    const open = (name: string, n: number) =>
+      service(name, {
+        type: 'NodePort',
+        clusterIP: `10.96.0.${n}`,
+        ports: [{ port: 80, nodePort: 30_000 + n }],
+      });
+    const pods = port('pod', { network: 'blue', netns: 'pod', addresses: ['10.77.0.11'] });
+    expect(
+      check(blue(), pods, service('s', { clusterIP: '10.96.0.9', ports }), open('a', 1), open('b', 2)),
+    ).toEqual({
+      errors: [],
+      warnings: [
+        'spec.ports[0]: pods alone find node ports: no Port is the host’s own, which is one without netns',
+      ],
+    });
+    const own = port('node', { network: 'blue', addresses: ['10.77.0.2'] });
+    expect(check(blue(), pods, own, open('a', 1)).warnings).toEqual([]);
+  });
+
   it('M10: one address, protocol and port in two Services is a warning at the younger', () => {
     const spec = { clusterIP: '10.96.0.1', ports };
     const older = { creationTimestamp: '2024-01-01T00:00:00Z' };
@@ -367,18 +407,40 @@ describe('services', () => {
     expect(check(...documents.slice(1))).toEqual({
       errors: [],
       warnings: [
-        `spec.ports[0].port: 10.96.0.1:80/TCP belongs to Service default/b (${at(1, columnOf(2, documents))}), which is older; not programmed`,
+        `spec.ports[0].port: 10.96.0.1:80/TCP belongs to Service default/b (${at(1, columnOf(2, documents))}), which is older; Service default/a is not found there`,
       ],
     });
-    expect(check(service('b', spec), service('a', spec)).warnings).toEqual([
-      expect.stringMatching(
-        /belongs to Service default\/a .*, which comes first by name, as neither has an older/,
-      ),
-    ]);
     expect(
       check(service('a', spec), service('b', { ...spec, ports: [{ port: 80, protocol: 'UDP' }] })).warnings,
     ).toEqual([]);
   });
+
+  it.each([
+    ['no creationTimestamp', {}],
+    ['one creationTimestamp', { creationTimestamp: '2024-01-01T00:00:00Z' }],
+    ['one that is no time', { creationTimestamp: 'yesterday' }],
+  ])(
+    'M10: of two Services with one address and %s the first by name has it, in any order',
+    (_what, metadata) => {
+      const [shop, web] = ['shop', 'web'].map((name) =>
+        service(name, { clusterIP: '10.96.0.1', ports }, metadata),
+      );
+      for (const documents of [
+        [host(), shop!, web!],
+        [host(), web!, shop!],
+      ]) {
+        const { problems, warnings: all } = checkSet(resources(...documents));
+        const warnings = besideSlices(all);
+        expect(problems).toEqual([]);
+        const place = at(1, columnOf(documents.indexOf(shop!), documents));
+        const why = 'comes first by name, as neither has an older creationTimestamp';
+        expect(warnings.map(({ message }) => message)).toEqual([
+          `10.96.0.1:80/TCP belongs to Service default/shop (${place}), which ${why}; Service default/web is not found there`,
+        ]);
+        expect(warnings[0]!.column).toBeGreaterThan(columnOf(documents.indexOf(web!), documents));
+      }
+    },
+  );
 
   it('M11: a slice without label or with many endpoints is a warning, above 1000 an error', () => {
     const endpoints = (n: number) =>
@@ -396,7 +458,7 @@ describe('services', () => {
   it('S8: unusable endpoint addresses are refused one by one', () => {
     const addresses = ['10.0.0.1', '127.0.0.1', '169.254.0.1', '224.0.0.1', '0.0.0.0', 'fd00::1', 'web'];
     const endpoints = addresses.map((a) => ({ addresses: [a] }));
-    expect(check(service('s', { clusterIP: '10.96.0.1' }), slice('x', 's', { endpoints }))).toEqual({
+    expect(check(service('s', { clusterIP: '10.96.0.1', ports }), slice('x', 's', { endpoints }))).toEqual({
       errors: [],
       warnings: [
         'endpoints[1].addresses[0]: "127.0.0.1" is not usable as an endpoint (loopback address); this endpoint is skipped',
@@ -412,7 +474,7 @@ describe('services', () => {
   it('S5: a slice port without name is skipped, with a warning', () => {
     expect(
       check(
-        service('s', { clusterIP: '10.96.0.1' }),
+        service('s', { clusterIP: '10.96.0.1', ports }),
         slice('x', 's', { ports: [{ port: 80 }, { name: 'a' }] }),
       ).warnings,
     ).toEqual([

@@ -5,9 +5,9 @@ import { compile } from '../../src/control/compile.ts';
 import { parseSources } from '../../src/control/parse.ts';
 import { formatProblem } from '../../src/control/problem.ts';
 import { surroundingsOf } from '../../src/control/surroundings.ts';
-import type { Facts } from '../../src/control/types.ts';
+import type { Facts, ResourceOf } from '../../src/control/types.ts';
 import { formatWords } from '../../src/wire/address.ts';
-import { blue, ETHERNET, host, judge, resources, service, slice } from './fixture.ts';
+import { besideSlices, blue, ETHERNET, host, judge, port, resources, service, slice } from './fixture.ts';
 
 const node = (name: string, rest: object = {}, labels: object = {}) => ({
   apiVersion: 'v1',
@@ -63,24 +63,32 @@ describe('the host', () => {
       sctpCookieEchoed: 3000,
       sctpEstablished: 210_000,
       sctpShutdown: 3000,
-      icmp: 60_000,
-      other: 600_000,
     });
   });
 
-  it('N16: tcpLoose is the kernel’s, and whoever says it is told', () => {
-    const line = (tcpLoose: string) =>
-      judge(
-        `apiVersion: twill/v1alpha1\nkind: Host\nmetadata: {name: h}\nspec: {underlay: {address: 192.0.2.1}, conntrack: {${tcpLoose}}}\n`,
-      );
-    expect(line('tcpLiberal: false')).toEqual({ errors: [], warnings: [] });
-    for (const said of ['tcpLoose: true', 'tcpLoose: false']) {
-      const { errors, warnings } = line(said);
-      expect(errors).toEqual([]);
-      expect(warnings).toEqual([
-        expect.stringMatching(/^f:4:\d+: spec\.conntrack\.tcpLoose: has no effect: .*nf_conntrack_tcp_loose/),
-      ]);
-    }
+  const withConntrack = (conntrack: string) =>
+    judge(
+      `apiVersion: twill/v1alpha1\nkind: Host\nmetadata: {name: h}\nspec: {underlay: {address: 192.0.2.1}, conntrack: {${conntrack}}}\n`,
+    );
+
+  it.each([
+    ['tcpLoose: true', 'tcpLoose', 'nf_conntrack_tcp_loose'],
+    ['tcpLoose: false', 'tcpLoose', 'nf_conntrack_tcp_loose'],
+    ['timeouts: {icmp: 60s}', 'timeouts.icmp', 'nf_conntrack_icmp_timeout'],
+    ['timeouts: {other: 600s}', 'timeouts.other', 'nf_conntrack_generic_timeout'],
+  ])('N16, N20: %s is the kernel’s, and whoever says it is told', (said, field, sysctl) => {
+    expect(withConntrack('tcpLiberal: false, timeouts: {}')).toEqual({ errors: [], warnings: [] });
+    const { errors, warnings } = withConntrack(said);
+    expect(errors).toEqual([]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/^f:4:\d+: /);
+    expect(warnings[0]).toContain(`: spec.conntrack.${field}: has no effect: `);
+    expect(warnings[0]).toContain(`net.netfilter.${sysctl}`);
+  });
+
+  it('N20: the dataplane is told of no idle time it has no use for', () => {
+    const { timeouts } = configOf([hostWith({ conntrack: { timeouts: { icmp: '60s', other: '600s' } } })]);
+    expect(timeouts).toEqual(configOf([host()]).timeouts);
   });
 
   it('M6: reads durations and sizes with their units', () => {
@@ -205,18 +213,22 @@ describe('the host', () => {
 describe('bad input is told with its place, and the rest goes live', () => {
   const twill = { ...service('shop', { clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 80 }] }) };
   const ends = { ports: [{ name: 'http', port: 8080 }], endpoints: [{ addresses: ['10.0.0.1'] }] };
+  const own = port('node', { network: 'blue', addresses: ['10.77.0.2'] });
   const lines = (...documents: object[]) => {
     const {
       resources: all,
       problems,
       warnings,
     } = parseSources([
-      { file: 'f', text: JSON.stringify({ kind: 'List', items: [host(), blue(), ...documents] }, null, 1) },
+      {
+        file: 'f',
+        text: JSON.stringify({ kind: 'List', items: [host(), blue(), own, ...documents] }, null, 1),
+      },
     ]);
     const checked = checkSet(all);
     return {
       errors: [...problems, ...checked.problems].map(formatProblem),
-      warnings: [...warnings, ...checked.warnings].map(formatProblem),
+      warnings: besideSlices([...warnings, ...checked.warnings]).map(formatProblem),
     };
   };
   const told = (...documents: object[]) => {
@@ -263,6 +275,26 @@ describe('bad input is told with its place, and the rest goes live', () => {
     ]);
   });
 
+  it('S3: a ClusterIP that is not the first of ClusterIPs, as an API server refuses it; the rest goes live', () => {
+    const balanced = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000 };
+    const two = { ...balanced, clusterIP: '10.96.0.2', clusterIPs: ['10.96.0.3'], ports: [{ port: 80 }] };
+    expect(told(service('two', two), twill)).toEqual([
+      'spec.clusterIP: "10.96.0.2" is not the first of clusterIPs, which is "10.96.0.3"; the Service is left out until they are the same',
+    ]);
+    expect(lines(service('odd', { clusterIP: 'none' })).errors).toEqual([
+      expect.stringMatching(/: spec\.clusterIP: "none" is not an IP address; did you mean None\?$/),
+    ]);
+    const { given } = checkSet(resources(host(), service('two', two), twill));
+    expect(given).toEqual([]);
+    const [left, live] = resources(service('two', two), twill) as ResourceOf<'Service'>[];
+    expect([left!.spec.addresses, left!.spec.healthCheckNodePort]).toEqual([[], 0]);
+    expect(live!.spec.addresses).toHaveLength(1);
+    const ports = [{ port: 81 }];
+    for (const same of [{ clusterIP: '2001:DB8::0:1', clusterIPs: ['2001:db8::1'] }, { clusterIP: '' }]) {
+      expect(told(service('same', { clusterIPs: ['10.96.0.9'], ports, ...same }))).toEqual([]);
+    }
+  });
+
   it('S3: addresses that are none, or of a family the Service has not', () => {
     const odd = service('odd', {
       clusterIP: '224.0.0.1',
@@ -287,7 +319,7 @@ describe('bad input is told with its place, and the rest goes live', () => {
       'twill/drain': 'soon',
       other: 'x',
     };
-    const found = told(service('s', { clusterIP: '10.96.0.1' }, { annotations }));
+    const found = told(service('s', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] }, { annotations }));
     expect(found).toHaveLength(3);
     expect(found[0]).toMatch(/^metadata.annotations.twill\/algorithm: "maglef" .*maglev.*default is used$/);
     expect(found[1]).toContain('did you mean twill/drain?');
@@ -297,7 +329,9 @@ describe('bad input is told with its place, and the rest goes live', () => {
       ...weighty,
       metadata: { ...weighty.metadata, annotations: { 'service.cilium.io/weight': '-1' } },
     };
-    expect(told(service('s', { clusterIP: '10.96.0.1' }), weighted)).toEqual([
+    expect(
+      told(service('s', { clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 80 }] }), weighted),
+    ).toEqual([
       'metadata.annotations.service.cilium.io/weight: "-1" is no weight, and 1 is used; write a whole number from 0 to 65535',
     ]);
   });
@@ -361,7 +395,10 @@ describe('v1 Endpoints', () => {
       '- addresses: [{ip: 10.0.0.2}]',
       '  ports: [{port: 81}]',
     ].join('\n');
-    const { errors: wrong, warnings } = judge(text, [host(), service('shop', { clusterIP: '10.96.0.1' })]);
+    const { errors: wrong, warnings } = judge(text, [
+      host(),
+      service('shop', { clusterIP: '10.96.0.1', ports: [{ port: 80 }] }),
+    ]);
     expect(wrong).toEqual([]);
     expect(warnings).toEqual([
       expect.stringMatching(/^f:7:3: subsets\[1\]: its ports differ from those of subsets\[0\]/),

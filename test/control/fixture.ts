@@ -73,6 +73,10 @@ export function resources(...documents: readonly object[]): Resource[] {
   return [...resources];
 }
 
+/** All but that a Service has no slice, which most Services of tests have not. */
+export const besideSlices = <T extends { readonly message: string }>(warnings: readonly T[]): T[] =>
+  warnings.filter(({ message }) => !message.startsWith('no EndpointSlice names '));
+
 /** Lines about a YAML text in file "f", cross-checks included; warnings after errors. */
 export function judge(text: string, more: readonly object[] = []): { errors: string[]; warnings: string[] } {
   const sources = [{ file: 'f', text }];

@@ -141,7 +141,7 @@ const services = fc.record({
           ['10.0.0.1', '10.0.0.2'],
           ['fd00::1'],
         ),
-        ports: oddly(fc.array(port, { maxLength: 2 }), null, {}),
+        ports: oddly(fc.array(port, { minLength: 1, maxLength: 2 }), [], null, {}),
         sessionAffinity: oddly(fc.constant('None'), 'ClientIP', 'x'),
         sessionAffinityConfig: rarely({ clientIP: { timeoutSeconds: 5 } }),
         externalIPs: rarely(['010.0.0.1']),
@@ -221,7 +221,7 @@ describe('JSON', () => {
       ),
       { numRuns: 600 },
     );
-    expect(plain).toBeGreaterThan(all / 10);
+    expect(plain).toBeGreaterThan(all / 20); // one in seven, by the draws above
   });
 
   it('what kubectl prints is read the fast way', () => {

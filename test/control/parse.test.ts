@@ -42,7 +42,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'missing mapping',
     `${head('Host')}  conntrack: {max: 16}`,
-    'f:5:3: spec.underlay: missing; add a mapping',
+    'f:5:3: spec.underlay: missing; add a mapping such as {address: …}',
   ],
   [
     'wrong word',
@@ -80,9 +80,24 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'f:6:20: spec.subnets[0].cidr: "10.77.0.5/24" has host bits set; the network is 10.77.0.0/24',
   ],
   [
+    'list expected of texts',
+    `${head('Peer')}  addresses: 192.0.2.2`,
+    'f:5:14: spec.addresses: "192.0.2.2" is not allowed; use a list such as [192.0.2.2]',
+  ],
+  [
+    'name that YAML takes for a number',
+    `${head('Host').replace('name: x', 'name: 7')}  underlay: {address: 192.0.2.1}`,
+    'f:3:18: metadata.name: 7 is a number, and text is wanted; put it in quotes: "7"',
+  ],
+  [
+    'label that YAML takes for a boolean',
+    `${head('Host').replace('name: x', 'name: x, labels: {a: true}')}  underlay: {address: 192.0.2.1}`,
+    'f:3:33: metadata.labels.a: true is a boolean, and text is wanted; put it in quotes: "true"',
+  ],
+  [
     'list expected',
     `${head('Network')}  vxlan: {vni: 1}\n  subnets: 10.77.0.0/24`,
-    'f:6:12: spec.subnets: "10.77.0.0/24" is not allowed; use a list',
+    'f:6:12: spec.subnets: "10.77.0.0/24" is not allowed; use a list such as [{cidr: …}]',
   ],
   [
     'reversed port range',
@@ -282,7 +297,7 @@ describe('reading', () => {
       'f:3:21: metadata.label: "label" is no field of a v1 Service: ignored; did you mean labels?',
       'f:6:3: spec.slector: "slector" is no field of a v1 Service: ignored; did you mean selector?',
       'f:7:21: spec.ports[0].nodePrt: "nodePrt" is no field of a v1 Service: ignored; did you mean nodePort?',
-      'f:1:1: 2 more unknown fields are ignored',
+      'f:8:25: 2 more unknown fields are ignored',
     ]);
     const mistyped = judgeAll(JSON.stringify(service('s', { clusterIP: '10.96.0.1', ports: [{ prt: 80 }] })));
     expect(mistyped.resources).toEqual([]);
@@ -297,7 +312,7 @@ describe('reading', () => {
     );
     const { warnings } = judgeAll(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
     expect(warnings).toHaveLength(21);
-    expect(warnings.at(-1)).toBe('f: … and 80 more');
+    expect(warnings.at(-1)).toBe('f: … and 80 more about unknown fields');
   });
 
   const any = { x: [{ y: 1 }] };

@@ -6,7 +6,7 @@ import { NOWHERE } from '../../src/control/surroundings.ts';
 import type { Resource } from '../../src/control/types.ts';
 import type { ServiceConfig } from '../../src/dataplane/config.ts';
 import { formatWords, parseCidr } from '../../src/wire/address.ts';
-import { resources, service, servicesIn, servicesOf, slice } from './fixture.ts';
+import { besideSlices, resources, service, servicesIn, servicesOf, slice } from './fixture.ts';
 
 /** "name vip:port/protocol → backends" per compiled service. */
 function compiled(...documents: readonly object[]): string[] {
@@ -30,6 +30,8 @@ describe('S2: Services that are not programmed', () => {
     ['clusterIP empty', { ...spec, clusterIP: '' }, {}],
     ['no clusterIP', { ports: spec.ports }, {}],
     ['clusterIP absurd', { ...spec, clusterIP: '127.0.0.1' }, {}],
+    ['clusterIP not the first of clusterIPs', { ...spec, clusterIPs: ['10.96.0.2', '10.96.0.1'] }, {}],
+    ['clusterIP, and None first of clusterIPs', { ...spec, clusterIPs: ['None'] }, {}],
   ])('S2: %s', (_title, given, metadata) => {
     expect(compiled(service('s', given, metadata))).toEqual([]);
   });
@@ -173,7 +175,11 @@ describe('a change of services', () => {
       for (const id of removed) if (!this.table.delete(id)) throw new Error(`${id} is not there`);
       staged.commit();
       this.set = next;
-      return { set: set.map((s) => s.name), removed, warnings: staged.warnings.map(formatProblem) };
+      return {
+        set: set.map((s) => s.name),
+        removed,
+        warnings: besideSlices(staged.warnings).map(formatProblem),
+      };
     }
 
     /** The same, but refused in the end. */
@@ -315,6 +321,37 @@ describe('a change of services', () => {
     expect(idOf('a')).toBe(0);
   });
 
+  it('S15: a Service without a slice is told, when it comes and when its last slice goes', () => {
+    const book = new ServiceBook();
+    const told = (...changes: Replacement[]) => {
+      const staged = book.stage(changes, around, false);
+      staged.commit();
+      return staged.warnings.map(formatProblem);
+    };
+    const [shop, web, part, none] = resources(
+      service('shop', spec),
+      service('web', { ...spec, clusterIP: '10.96.0.2' }),
+      slice('shop-1', 'shop', ready('10.0.0.1')),
+      service('none', { ...spec, clusterIP: 'None' }),
+    );
+    const refused = (name: string) =>
+      expect.stringMatching(
+        new RegExp(
+          `^f:1:\\d+: metadata.name: no EndpointSlice names Service default/${name}: its clients are refused until one does$`,
+        ),
+      );
+    const come = (after?: Resource) => ({ before: undefined, after });
+    expect(told(come(shop), come(part), come(web), come(none))).toEqual([refused('web')]);
+    expect(told({ before: web, after: web })).toEqual([]);
+    expect(told({ before: part, after: undefined })).toEqual([refused('shop')]);
+    const many = resources(
+      ...Array.from({ length: 25 }, (_, i) => service(`s${i}`, { ...spec, clusterIP: `10.96.1.${i}` })),
+    );
+    const lines = told(...many.map(come));
+    expect(lines).toHaveLength(20);
+    expect(lines.at(-1)).toContain('its clients (and those of 5 more Services) are refused');
+  });
+
   it('M10: a change says what follows for others that want the address', () => {
     const running = new Running();
     const old = service('z', spec, { creationTimestamp: '2024-01-01T00:00:00Z' });
@@ -366,8 +403,8 @@ describe('a change of services', () => {
     const old = make('old', '10.96.0.2', 2024);
     const { warnings } = running.become(young, old);
     expect(warnings.map((w) => w.replace(/^f:\d+:\d+: | \(.*?\)/g, ''))).toEqual([
-      'spec.ports[0].port: 203.0.113.1:80/TCP belongs to Service default/old, which is older; not programmed',
-      'spec.ports[0].nodePort: node port 30080/TCP belongs to Service default/old, which is older; not programmed',
+      'spec.ports[0].port: 203.0.113.1:80/TCP belongs to Service default/old, which is older; Service default/young is not found there',
+      'spec.ports[0].nodePort: node port 30080/TCP belongs to Service default/old, which is older; Service default/young is not found there',
     ]);
     const [whole, rest] = running.meaning;
     expect([whole!.frontends!.length, whole!.nodePort]).toEqual([2, 30_080]);
@@ -405,5 +442,11 @@ describe('a change of services', () => {
     ]);
     running.become(service('s', { ...balanced, externalTrafficPolicy: 'Cluster' }));
     expect([checks(), running.book.withoutLocalEndpoints]).toEqual([[], { internal: 0, external: 0 }]);
+    // Another proxy's, whose port it is too.
+    running.become(
+      service('s', balanced, { labels: { 'service.kubernetes.io/service-proxy-name': 'x' } }),
+      slice('s-1', 's', { endpoints: [at('here')] }),
+    );
+    expect(checks()).toEqual([]);
   });
 });

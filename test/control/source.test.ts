@@ -43,7 +43,7 @@ describe('examples', () => {
   it.each([
     [['minimal.yaml'], 'host network port port'],
     [['alpha.yaml', 'services.yaml'], 'host network network peer port port port service service'],
-    [['alpha.yaml', 'exposed.yaml'], 'host network network peer port port port service'],
+    [['host.yaml', 'exposed.yaml'], 'host network port port service service'],
     [['beta.yaml', 'services.yaml'], 'host network network peer port port service service'],
   ])('%j are right', (files, ops) => {
     const { sources } = readSources(files.map((file) => join('examples', file)));

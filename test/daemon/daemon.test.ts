@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -24,9 +25,9 @@ const socket = join(folder, 'run', 'twill.sock');
 
 writeFileSync(
   files.addon,
-  `const diary = (globalThis.twillDiary ??= { open: new Map(), told: [] });
+  `const diary = (globalThis.twillDiary ??= { open: new Map(), told: [], made: [] });
    let next = 1000;
-   const make = (name) => { diary.open.set(next, name); return next++; };
+   const make = (name) => { diary.open.set(next, name); diary.made.push(name); return next++; };
    module.exports = {
      fields: ${JSON.stringify(Object.keys(FIELDS))},
      createTap: (o) => { if (o.name === 'if-end') process.emit('SIGTERM'); return { fd: make(o.name), index: 1 }; },
@@ -49,8 +50,8 @@ writeFileSync(
    parentPort.postMessage({ type: 'ready', thread: 1 });`,
 );
 
-const diary = (): { open: Map<number, string>; told: string[] } =>
-  ((globalThis as Record<string, unknown>).twillDiary ?? { open: new Map(), told: [] }) as never;
+const diary = (): { open: Map<number, string>; told: string[]; made: string[] } =>
+  ((globalThis as Record<string, unknown>).twillDiary ?? { open: new Map(), told: [], made: [] }) as never;
 const names = (): string[] => [...diary().open.values()].sort();
 
 function status(): Promise<{ ports: { name: string }[] } | null> {
@@ -176,13 +177,35 @@ describe('a daemon', () => {
     write(HOST, network(), web.replace('blue', 'green'), 'kind: Pot\n');
     expect(await start()).toBe(1);
     expect(printed.length).toBeGreaterThanOrEqual(1);
-    for (const line of printed) expect(line).toMatch(/base\.yaml:\d+:\d+: .+\n$/);
+    for (const line of printed) expect(line).toMatch(/^twill: \S+base\.yaml:\d+:\d+: .+\n$/);
     expect(diary().told).toEqual([]);
   });
 
+  for (const field of ['health', 'metrics'] as const) {
+    it(`S35, S36: a ${field} port that is taken ends the start before anything is made`, async () => {
+      const taken = createServer();
+      await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+      const { port: number } = taken.address() as AddressInfo;
+      write(HOST.replace('}}', `}, ${field}: {bind: "127.0.0.1:${number}"}}`), network(), web);
+      diary().made.length = 0;
+      expect(await start()).toBe(1);
+      await new Promise((resolve) => taken.close(resolve));
+      expect(printed).toEqual([
+        expect.stringMatching(
+          new RegExp(
+            `^twill: \\S+base\\.yaml:\\d+:\\d+: spec\\.${field}\\.bind: .* is in use by another process`,
+          ),
+        ),
+      ]);
+      expect(diary().made).toEqual(['wake']);
+    });
+  }
+
   it('names a CPU that is not there, and those that are', async () => {
     expect(await start({ cpu: 9999 })).toBe(1);
-    expect(printed.join('')).toMatch(/^--cpu 9999: there is no such CPU; this machine has \d[\d,-]*\n$/);
+    expect(printed.join('')).toMatch(
+      /^twill: --cpu 9999: there is no such CPU; this machine has \d[\d,-]*\n$/,
+    );
     expect([0, 1, 2, 4, 5].map((cpu) => cpuRefusal(cpu, '0-1,4') === null)).toEqual([
       true,
       true,
@@ -196,7 +219,7 @@ describe('a daemon', () => {
     const done = start();
     await portsAre('web');
     expect(await start()).toBe(1);
-    expect(printed).toEqual([`another twill daemon (pid ${process.pid}) is running on ${socket}\n`]);
+    expect(printed).toEqual([`twill: another twill daemon (pid ${process.pid}) is running on ${socket}\n`]);
     await portsAre('web');
     process.emit('SIGTERM');
     expect(await done).toBe(0);

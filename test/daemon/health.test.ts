@@ -110,6 +110,8 @@ describe('the health of the proxy', () => {
   it('S35: is bad once a change has waited for a minute, and good again when it is done', () => {
     now = 0;
     const progress = make();
+    progress.queued();
+    progress.finished(0, []);
     expect(status(progress, '/healthz')).toBe(200);
     progress.queued();
     now = 60_000;
@@ -117,6 +119,15 @@ describe('the health of the proxy', () => {
     now = 60_001;
     expect([status(progress, '/healthz'), status(progress, '/livez')]).toEqual([503, 503]);
     progress.finished(60, []);
+    expect(status(progress, '/healthz')).toBe(200);
+  });
+
+  it('S35: takes no traffic before anything is in force, and lives', () => {
+    const progress = make();
+    expect([status(progress, '/healthz'), status(progress, '/livez')]).toEqual([503, 200]);
+    progress.queued();
+    expect([status(progress, '/healthz'), status(progress, '/livez')]).toEqual([503, 200]);
+    progress.finished(0, []);
     expect(status(progress, '/healthz')).toBe(200);
   });
 
@@ -133,6 +144,9 @@ describe('the health of the proxy', () => {
 
   it('S35: /healthz knows of a Node that is being deleted, /livez does not', () => {
     const progress = make();
+    progress.queued();
+    progress.finished(0, []);
+    expect(status(progress, '/healthz')).toBe(200);
     expect([status(progress, '/healthz', false), status(progress, '/livez', false)]).toEqual([503, 200]);
     expect(JSON.parse(answerHealth('/healthz', progress, false).body)).toMatchObject({ nodeEligible: false });
     expect(status(progress, '/')).toBe(404);
@@ -194,7 +208,7 @@ describe('where the Host wants them', () => {
     closing.push(
       await Listener.open({ address: LOOPBACK, port }, () => ({ status: 200, type: 'text/plain', body: '' })),
     );
-    const [resource] = resources({
+    const resource = resources({
       apiVersion: 'twill/v1alpha1',
       kind: 'Host',
       metadata: { name: 'alpha' },
@@ -203,9 +217,9 @@ describe('where the Host wants them', () => {
         health: { bind: `${LOOPBACK}:${port}` },
         metrics: { bind: `192.0.2.77:${port}` },
       },
-    });
+    })[0] as ResourceOf<'Host'>;
     const facts = {
-      host: () => resource as ResourceOf<'Host'>,
+      host: () => undefined,
       checks: () => [],
       nodeAddresses: () => [],
       isNodeEligible: () => true,
@@ -214,7 +228,7 @@ describe('where the Host wants them', () => {
     };
     const health = new Health(facts, new Counters(), silent);
     closing.push(health);
-    expect((await health.start()).map(formatProblem)).toEqual(health.problems);
+    expect((await health.start(resource)).map(formatProblem)).toEqual(health.problems);
     expect(health.problems).toEqual([
       expect.stringMatching(
         /^\S+:\d+:\d+: spec\.health\.bind: .* is in use by another process; stop it, choose another address and port, or write health: \{bind: none\}$/,

@@ -301,10 +301,20 @@ describe('a port of the host', () => {
     await manager.load([source('f', HOST, network(), own())]);
     system.refused.add('10.96.0.1/32');
     const { warnings } = await manager.apply([source('g', shop)]);
-    expect(warnings).toEqual([
+    expect(warnings.filter((line) => !line.includes('no EndpointSlice'))).toEqual([
       'no route of ours to 10.96.0.1: refused: 10.96.0.1/32; see: ip route show 10.96.0.1',
     ]);
   });
+});
+
+it('M3: warnings come file by file as they were read, each from its first line to its last', async () => {
+  await manager.load([base]);
+  const secret = 'apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n';
+  const vip = (name: string) =>
+    `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n`;
+  const given = [source('z', vip('web'), secret), source('a', secret, vip('shop'))];
+  const { warnings } = await manager.apply(given);
+  expect(warnings.map((line) => /^\w:\d+/.exec(line)?.[0])).toEqual(['z:3', 'z:4', 'z:7', 'a:2', 'a:7']);
 });
 
 describe('a device that takes the place of a running one', () => {

@@ -159,7 +159,7 @@ describe.skipIf(SKIP)('the life of a daemon', () => {
     const { code, stderr } = await lab.run(alpha, argv);
     expect([code, stderr]).toEqual([
       1,
-      `another twill daemon (pid ${first.record.pid}) is running on ${first.socket}\n`,
+      `twill: another twill daemon (pid ${first.record.pid}) is running on ${first.socket}\n`,
     ]);
     expect(await ping(lab, a1, A2)).toBe(5);
     expect((await lab.twill(first, 'get', 'ports')).code).toBe(0);

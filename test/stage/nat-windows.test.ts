@@ -56,8 +56,6 @@ const sevenSeconds = {
   sctpShutdown: 7000,
   udpUnreplied: 7000,
   udpReplied: 7000,
-  icmp: 7000,
-  other: 7000,
 };
 
 /** A handshake; afterwards the client speaks from `c`, the server from `s`. */

@@ -5,6 +5,7 @@ import { contains, overlaps, parseAddress, parseCidr, reservedIn, sameWords } fr
 import type { Findings } from '../check.ts';
 import { gatewayMac, routerMac } from '../identity.ts';
 import { formatOrigin } from '../problem.ts';
+import { underlayAddresses } from '../surroundings.ts';
 import type { ResourceOf } from '../types.ts';
 import { unknownNetwork } from './peers.ts';
 
@@ -85,6 +86,16 @@ function checkHostPort(set: Findings, port: Port, network: Network, others: Map<
   if (subnets.length > 0 && port.spec.addresses.length === 0) {
     const known = subnets.map(({ text }) => text).join(', ');
     set.refuse(port, 'spec.addresses', `missing; a port of the host needs an address of its own in ${known}`);
+  }
+  const underlay = [
+    ...set.hosts.slice(0, 1).flatMap(underlayAddresses),
+    ...set.peers.flatMap(({ spec }) => spec.addresses),
+  ].map(parseAddress);
+  for (const subnet of subnets) {
+    const inside = underlay.find(({ words }) => contains(subnet, words));
+    if (inside === undefined) continue;
+    const message = `the underlay's ${inside.text} lies inside subnet ${subnet.text}, and the host would send VXLAN into the network itself; use another subnet, or give this port a netns`;
+    set.refuse(port, 'spec.network', message);
   }
   for (const [other, owner] of others) {
     const mine = subnets.find((a) => other.spec.subnets.some(({ cidr }) => overlaps(a, parseCidr(cidr))));

@@ -8,7 +8,9 @@ import {
   addressPath,
   addressRefusal,
   familiesOf,
+  hasTwoFirsts,
   SERVICE_ANNOTATIONS,
+  type Written,
 } from '../schema/service.ts';
 import type { NodeFacts, Surroundings } from '../surroundings.ts';
 import type { Problem, Resource, ResourceOf } from '../types.ts';
@@ -62,7 +64,15 @@ export function ownAddressWarnings(resources: readonly Resource[], { hostAddress
 /** What a Service says that is not followed. */
 export function checkService(service: ResourceOf<'Service'>, warn: Report): void {
   const { addresses, ports } = service.spec;
+  const { spec } = service.document as Written;
+  if (hasTwoFirsts(spec)) {
+    const both = `${show(spec.clusterIP)} is not the first of clusterIPs, which is ${show(spec.clusterIPs![0])}`;
+    warn(service, 'spec.clusterIP', `${both}; the Service is left out until they are the same`);
+  }
   if (addresses.length > 0 || hasAbsurdClusterIP(service)) checkAddresses(service, warn);
+  if (addresses.length > 0 && ports.length === 0) {
+    warn(service, 'spec.ports', `missing; nobody finds a Service without ports, add those it has`);
+  }
   ports.forEach(({ nodePort }, i) => {
     if (nodePort === 0 || (nodePort >= FIRST_NODE_PORT && nodePort <= LAST_NODE_PORT)) return;
     const usual = `${FIRST_NODE_PORT}–${LAST_NODE_PORT}`;

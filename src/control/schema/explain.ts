@@ -29,7 +29,9 @@ function explain(
     });
   }
   const message =
-    issue.code === 'invalid_type' ? wrongShape(issue.expected, valueAt(value, path)) : issue.message;
+    issue.code === 'invalid_type'
+      ? wrongShape(issue.expected, schemaAt(schema, path), valueAt(value, path))
+      : issue.message;
   return [{ ...document.locate(path), path: formatPath(path), message }];
 }
 
@@ -40,26 +42,47 @@ function unknownKey(key: string, known: readonly string[]): string {
     : `unknown key; did you mean ${near}?`;
 }
 
-function wrongShape(expected: string, value: unknown): string {
+function wrongShape(expected: string, schema: unknown, value: unknown): string {
   const shape =
     expected === 'array'
-      ? 'a list'
+      ? `a list${suchAs(listLike(schema, value))}`
       : expected === 'object' || expected === 'record'
-        ? 'a mapping'
+        ? `a mapping${suchAs(mappingLike(schema))}`
         : `a ${expected}`;
   return value === undefined ? `missing; add ${shape}` : `${show(value)} is not allowed; use ${shape}`;
 }
 
+const suchAs = (example: string): string => (example === '' ? '' : ` such as ${example}`);
+
+/** A list of what was written without one, or of mappings with what they must have. */
+function listLike(schema: unknown, value: unknown): string {
+  const item = schema instanceof z.ZodArray ? mappingLike(unwrapped(schema.element)) : '';
+  if (item !== '') return `[${item}]`;
+  return typeof value === 'string' || typeof value === 'number' ? `[${value}]` : '';
+}
+
+/** "{cidr: …}" */
+function mappingLike(schema: unknown): string {
+  if (!(schema instanceof z.ZodObject)) return '';
+  const shape: Readonly<Record<string, z.ZodType>> = schema.shape;
+  const required = Object.keys(shape).filter((key) => !shape[key]!.safeParse(undefined).success);
+  return required.length > 0 ? `{${required.map((key) => `${key}: …`).join(', ')}}` : '';
+}
+
 /** Keys the schema knows at a path. */
 function keysAt(schema: z.ZodType, path: Path): string[] {
+  const at = schemaAt(schema, path);
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+function schemaAt(schema: z.ZodType, path: Path): unknown {
   let at: unknown = schema;
   for (const step of path) {
     at = unwrapped(at);
     if (at instanceof z.ZodObject) at = at.shape[String(step)];
     else if (at instanceof z.ZodArray) at = at.element;
   }
-  at = unwrapped(at);
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+  return unwrapped(at);
 }
 
 function unwrapped(schema: unknown): unknown {

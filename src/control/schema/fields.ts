@@ -76,19 +76,23 @@ export function choice<const W extends readonly string[]>(...words: W): Field<W[
 }
 
 export function text(expected: string): Field<string> {
-  return field(expected, (value) => (typeof value === 'string' && value !== '' ? value : undefined));
+  return field(expected, (value) => asText(value) || undefined);
 }
 
 /** Any string, the empty one too. */
 export function anyText(): Field<string> {
-  return field('text', (value) => (typeof value === 'string' ? value : undefined));
+  return field('text', asText);
+}
+
+/** @throws Refusal for what YAML took for something else */
+function asText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'number' && typeof value !== 'boolean') return undefined;
+  throw new Refusal(`${value} is a ${typeof value}, and text is wanted; put it in quotes: "${value}"`);
 }
 
 export function stringMap(): z.ZodType<Record<string, string>> {
-  return z.record(
-    z.string(),
-    field('text (quote numbers and booleans)', (v) => (typeof v === 'string' ? v : undefined)),
-  );
+  return z.record(z.string(), anyText());
 }
 
 /** Letters, digits, "-", "_" and "." between letters or digits; at most 253. */
@@ -96,9 +100,8 @@ export function resourceName(): Field<string> {
   const expected =
     'a name of letters, digits, "-", "_" and ".", at most 253, that starts and ends with a letter or digit';
   return field(expected, (value) => {
-    return typeof value === 'string' && value.length <= 253 && /^[a-z\d]([\w.-]*[a-z\d])?$/i.test(value)
-      ? value
-      : undefined;
+    const name = asText(value) ?? '';
+    return name.length <= 253 && /^[a-z\d]([\w.-]*[a-z\d])?$/i.test(name) ? name : undefined;
   });
 }
 

@@ -27,7 +27,8 @@ const MOST_FLOWS = 16_777_216;
 /** Beyond any use; below what 32 bits of milliseconds hold. */
 const LONGEST_TIMEOUT = 1_000_000;
 
-const timeout = (seconds: number) => duration(1, LONGEST_TIMEOUT, false).default(seconds);
+const idleTime = () => duration(1, LONGEST_TIMEOUT, false);
+const timeout = (seconds: number) => idleTime().default(seconds);
 
 /** N20: seconds. */
 const timeouts = z.strictObject({
@@ -47,8 +48,8 @@ const timeouts = z.strictObject({
   sctpCookieEchoed: timeout(3),
   sctpEstablished: timeout(210),
   sctpShutdown: timeout(3),
-  icmp: timeout(60),
-  other: timeout(600),
+  icmp: idleTime().optional(),
+  other: idleTime().optional(),
 });
 
 const proxy = z.strictObject({

@@ -78,7 +78,7 @@ export function unknownFields(document: RawDocument): Problem[] {
   const kind = `${String(document.value.apiVersion)} ${String(document.value.kind)}`;
   if (!Object.hasOwn(KINDS, kind)) return [];
   const warnings: Problem[] = [];
-  let more = 0;
+  const more: Path[] = [];
   const visit = (value: unknown, fields: Fields, path: Path): void => {
     if (Array.isArray(value)) {
       for (const [i, item] of value.entries()) visit(item, fields, [...path, i]);
@@ -90,7 +90,7 @@ export function unknownFields(document: RawDocument): Problem[] {
       const at = [...path, key];
       if (known !== undefined) {
         if (known !== true) visit(inner, known, at);
-      } else if (warnings.length === MOST_TOLD) more++;
+      } else if (warnings.length === MOST_TOLD) more.push(at);
       else {
         const near = nearest(key, Object.keys(fields));
         const hint = near === undefined ? '' : `; did you mean ${near}?`;
@@ -100,9 +100,9 @@ export function unknownFields(document: RawDocument): Problem[] {
     }
   };
   visit(document.value, KINDS[kind]!, []);
-  if (more > 0) {
-    const message = `${more} more unknown ${more === 1 ? 'field is' : 'fields are'} ignored`;
-    warnings.push({ ...document.origin, path: '', message });
+  if (more.length > 0) {
+    const message = `${more.length} more unknown ${more.length === 1 ? 'field is' : 'fields are'} ignored`;
+    warnings.push({ ...document.locateKey(more[0]!), path: '', message });
   }
   return warnings;
 }

@@ -14,7 +14,17 @@ import {
 import { show } from '../problem.ts';
 import type { ServiceAddress, ServicePort, ServiceSpec, Wants } from '../types.ts';
 import { kubernetesMetadata } from './envelope.ts';
-import { anyText, boolean, choice, compact, duration, type Field, field, integer } from './fields.ts';
+import {
+  anyText,
+  boolean,
+  choice,
+  compact,
+  duration,
+  type Field,
+  field,
+  integer,
+  Refusal,
+} from './fields.ts';
 
 const PROXY_LABEL = 'service.kubernetes.io/service-proxy-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
@@ -75,7 +85,7 @@ export const serviceSchema = z.looseObject({
 });
 
 export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSchema>): ServiceSpec {
-  const ignored = isOthers(metadata.labels, spec.type);
+  const ignored = isOthers(metadata.labels, spec.type) || hasTwoFirsts(spec);
   const clusterIPs = spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP ?? ''];
   const ingress = status.loadBalancer.ingress.filter(({ ip, ipMode }) => ip && ipMode === 'VIP');
   const externals = distinct([
@@ -96,7 +106,9 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
     externalLocal: spec.externalTrafficPolicy === 'Local',
     sourceRanges: spec.loadBalancerSourceRanges,
     healthCheckNodePort:
-      spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local' ? spec.healthCheckNodePort : 0,
+      !ignored && spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local'
+        ? spec.healthCheckNodePort
+        : 0,
     algorithm: said('twill/algorithm', SERVICE_ANNOTATIONS['twill/algorithm']),
     onEndpointRemoved: said('twill/on-endpoint-removed', SERVICE_ANNOTATIONS['twill/on-endpoint-removed']),
     drain: drain === undefined ? undefined : Math.round(drain * 1000),
@@ -108,6 +120,14 @@ export function serviceSpec({ metadata, spec, status }: z.infer<typeof serviceSc
 /** S2: whether a Service is for another proxy, or for name servers alone, whatever addresses it has. */
 const isOthers = (labels: Readonly<Record<string, string>>, type: string | undefined): boolean =>
   PROXY_LABEL in labels || HEADLESS_LABEL in labels || type === 'ExternalName';
+
+/** Whether clusterIP is not the first of clusterIPs; an API server refuses that (ValidateServiceClusterIPsRelatedFields). */
+export function hasTwoFirsts({ clusterIP, clusterIPs }: Written['spec']): boolean {
+  const first = clusterIPs?.[0];
+  if (!clusterIP || first === undefined) return false;
+  const canonical = (text: string): string => (isAddress(text) ? parseAddress(text).text : text);
+  return canonical(clusterIP) !== canonical(first);
+}
 
 /** S38: what an API server would have filled in; undefined when nothing is missing. */
 function wantsOf(
@@ -173,10 +193,13 @@ export const familiesOf = (addresses: readonly ServiceAddress[]): (4 | 6)[] =>
 function clusterIP() {
   return field('an IP address such as 10.96.0.10, or None', (value) => {
     if (typeof value !== 'string') return undefined;
-    if (value === '' || value === 'None') return value;
+    if (!isAddress(value)) return value;
+    if (/^none$/i.test(value)) throw new Refusal(`${show(value)} is not an IP address; did you mean None?`);
     return parseAddress(value).text;
   });
 }
+
+const isAddress = (clusterIP: string): boolean => clusterIP !== '' && clusterIP !== 'None';
 
 /** S3: blanks around it and bits beyond the prefix do not matter. */
 function sourceRange(): Field<Cidr> {
@@ -232,9 +255,10 @@ export function addressesIn(document: unknown): WrittenAddress[] {
   ];
 }
 
-interface Written {
+/** A Service as its document has it. */
+export interface Written {
   readonly spec: {
-    readonly clusterIP?: string | null;
+    readonly clusterIP?: string | null | undefined;
     readonly clusterIPs?: readonly string[] | null;
     readonly externalIPs?: readonly string[] | null;
   };

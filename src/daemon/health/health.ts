@@ -53,10 +53,18 @@ export class Health {
     return [...this.#refused.map(formatProblem), ...this.#services.problems];
   }
 
-  /** Opens what the Host asks for, and from then on follows it. @returns what could not be opened */
-  start(): Promise<readonly Problem[]> {
+  /**
+   * Opens what a Host asks for that is still to be put in force, and from then on follows the one that is.
+   * @returns what could not be opened
+   */
+  start(host: ResourceOf<'Host'>): Promise<readonly Problem[]> {
     this.#isFollowing = true;
-    return this.#update();
+    return this.#update(host);
+  }
+
+  /** Until what the latest transaction asks for is open, or among the `problems`. */
+  settled(): Promise<void> {
+    return this.#updating;
   }
 
   async close(): Promise<void> {
@@ -72,16 +80,15 @@ export class Health {
     });
   }
 
-  /** One at a time. */
-  #update(): Promise<readonly Problem[]> {
-    const done = this.#updating.then(() => this.#listen());
+  /** One at a time. @param host undefined: the one in force */
+  #update(host?: ResourceOf<'Host'>): Promise<readonly Problem[]> {
+    const done = this.#updating.then(() => this.#listen(host ?? this.#facts.host()));
     this.#updating = done.then(() => {});
     return done;
   }
 
-  async #listen(): Promise<readonly Problem[]> {
+  async #listen(host: ResourceOf<'Host'> | undefined): Promise<readonly Problem[]> {
     const facts = this.#facts;
-    const host = facts.host();
     if (!host || !this.#isFollowing) return [];
     const problems: Problem[] = [];
     const move = async (what: Bound, field: 'health' | 'metrics') => {

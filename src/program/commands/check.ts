@@ -13,7 +13,7 @@ export function registerCheck(program: Command, context: Context): void {
     .requiredOption('-f, --filename <path...>', 'files, directories, or - for standard input')
     .action(async (options: { filename: string[] }) => {
       const sources = await readPaths(options.filename);
-      const [{ parseSources }, { checkSet }, { formatProblem }] = await Promise.all([
+      const [{ parseSources }, { checkSet }, { formatProblem, inOrder }] = await Promise.all([
         import('../../control/parse.ts'),
         import('../../control/check.ts'),
         import('../../control/problem.ts'),
@@ -22,8 +22,9 @@ export function registerCheck(program: Command, context: Context): void {
       // relations are judged only between documents that are sound by themselves
       const set = parsed.problems.length > 0 ? undefined : checkSet(parsed.resources);
       const warnings = [...parsed.warnings, ...(set?.warnings ?? [])];
-      for (const warning of warnings) context.stderr.write(`warning: ${formatProblem(warning)}\n`);
-      const problems = set?.problems ?? parsed.problems;
+      for (const warning of inOrder(warnings, sources))
+        context.stderr.write(`warning: ${formatProblem(warning)}\n`);
+      const problems = inOrder(set?.problems ?? parsed.problems, sources);
       if (problems.length > 0) throw new Failed(...problems.map(formatProblem));
       for (const given of set?.given ?? [])
         context.stdout.write(`${describeGiven(given, 'would be given')}\n`);
