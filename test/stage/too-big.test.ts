@@ -17,6 +17,7 @@ import {
   toHex,
   u16,
   udp,
+  withOptions,
 } from '../frames.ts';
 import { readIpv6, udp6 } from '../frames6.ts';
 
@@ -62,14 +63,6 @@ function joined(sent: readonly Sent[], most: number): Uint8Array {
   head.splice(10, 2, ...u16(internetChecksum(head)));
   return Uint8Array.from([...head, ...body]);
 }
-const withOptions = (packet: number[], options: number[]): number[] => {
-  const out = [...packet.slice(0, 20), ...options, ...packet.slice(20)];
-  out.splice(0, 1, 0x40 | (5 + options.length / 4));
-  out.splice(2, 2, ...u16(out.length));
-  out.splice(10, 2, 0, 0);
-  out.splice(10, 2, ...u16(internetChecksum(out.slice(0, 20 + options.length))));
-  return out;
-};
 const made = (fabric: Fabric) => fabric.counters.values[GATEWAY * COUNTER_FIELDS + Counter.RX]!;
 
 describe('a routed packet without DF that does not fit', () => {
