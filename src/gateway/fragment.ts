@@ -161,7 +161,7 @@ export class Fragmenter {
     packets.length[slot] = before + part;
     this.finishHeader(ip, header, part, word | MORE_FRAGMENTS);
     packets.flags[slot]! |= Flag.FRAGMENT;
-    packets.l4[slot] = 0; // V4: all of them hash alike
+    packets.l4[slot] = 0;
   }
 
   /**
@@ -192,6 +192,7 @@ export class Fragmenter {
   private describe(made: number, from: number): void {
     const { packets } = this;
     parseFrame(packets, made);
+    packets.l4[made] = 0; // V4: fragments, and what is whole among them, take one way, in order
     packets.flags[made]! |= packets.flags[from]! & Flag.ROUTED;
   }
 }

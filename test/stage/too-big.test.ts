@@ -39,7 +39,8 @@ const toB = { from: IPS.a, to: IPS.b, sport: 4000, dport: 53, fragment: 0 };
 const routed = (packet: ArrayLike<number>) => ethernet({ src: MACS.a, dst: MACS.gateway }, packet);
 const word = (packet: Uint8Array, at: number) => (packet[at]! << 8) | packet[at + 1]!;
 const offsetOf = (packet: Uint8Array) => (word(packet, 6) & 0x1fff) << 3;
-const packetsOf = (sent: readonly Sent[]) => sent.map(({ frame }) => readIpv4(frame).packet);
+const packetsOf = (sent: readonly Sent[]) =>
+  sent.map(({ frame }) => frame.subarray(14, 14 + word(frame, 16)));
 /** The packet that fragments in order make, each checked to be one a router may send. */
 function joined(sent: readonly Sent[], most: number): Uint8Array {
   const parts = packetsOf(sent);
@@ -255,6 +256,14 @@ describe('a super-frame without DF whose segments do not fit', () => {
       expect(toHex(whole.subarray(28))).toBe(toHex(Uint8Array.from(part)));
     }
     expect(sent.every(({ raw }) => raw.gsoSize === 0 && raw.csumStart === 0)).toBe(true);
+  });
+
+  it('N34, V4, B18: what is whole among the fragments takes their way', () => {
+    const fabric = narrow();
+    const packet = udp({ ...toB, to: IPS.far, payload: bytes(3 * 600 + 20) });
+    const sent = fabric.from('a', routed(packet), { ...offload, gsoSize: 600 });
+    expect(packetsOf(sent).map(({ length }) => length)).toEqual([572, 76, 572, 76, 572, 76, 48]);
+    expect(new Set(sent.map(({ raw }) => raw.entropy)).size).toBe(1);
   });
 
   it('N34: of UDP, that fits by its segments: as it came', () => {
