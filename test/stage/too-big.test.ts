@@ -66,6 +66,17 @@ function joined(sent: readonly Sent[], most: number): Uint8Array {
 }
 const made = (fabric: Fabric) => fabric.counters.values[GATEWAY * COUNTER_FIELDS + Counter.RX]!;
 
+/** The gateway knows the MAC of the station behind q, the bridge no longer where it is. */
+const forgetful = () => {
+  const fabric = narrow({ op: 'network', network: dualNetwork({ ageing: 10_000 }) });
+  fabric.fromPeer(
+    'q',
+    arp({ op: 'request', senderMac: MACS.other, senderIp: IPS.other, targetIp: IPS.other }),
+  );
+  fabric.wait(11_000);
+  return fabric;
+};
+
 describe('a routed packet without DF that does not fit', () => {
   it.each([
     ['a port', IPS.b, 'b', MACS.b, MACS.gateway],
@@ -179,12 +190,7 @@ describe('a routed packet without DF that does not fit', () => {
   });
 
   it('N34: of a flood that does not fit somewhere everybody gets the same fragments', () => {
-    const fabric = narrow({ op: 'network', network: dualNetwork({ ageing: 10_000 }) });
-    fabric.fromPeer(
-      'q',
-      arp({ op: 'request', senderMac: MACS.other, senderIp: IPS.other, targetIp: IPS.other }),
-    );
-    fabric.wait(11_000); // known to the gateway, no longer to the bridge
+    const fabric = forgetful();
     const sent = fabric.from('a', routed(udp({ ...toB, to: IPS.other, payload: bytes(1000) })));
     expect(sent.map(({ to }) => to)).toEqual(['b', 'c', 'p', 'q', 'b', 'c', 'p', 'q']);
     for (const name of ['b', 'c', 'p', 'q'])
@@ -192,6 +198,16 @@ describe('a routed packet without DF that does not fit', () => {
         sent.filter(({ to }) => to === name),
         NARROW,
       );
+  });
+
+  it('N34: floods of fragments leave room for others', () => {
+    const fabric = forgetful();
+    const frame = routed(udp({ ...toB, to: IPS.other, payload: bytes(8000) }));
+    for (let i = 0; i < 50; i++) fabric.card.receive({ device: 10, bytes: frame });
+    const pieces = Math.ceil(8008 / 552);
+    const fits = Math.floor(2560 / (4 * pieces));
+    expect(fabric.settle().length / (4 * pieces)).toBe(fits);
+    expect(fabric.drops()).toEqual({ TX_BUSY: 50 - fits });
   });
 
   it('N34: bridged, IPv6, or with DF: nothing is cut', () => {
@@ -204,6 +220,21 @@ describe('a routed packet without DF that does not fit', () => {
     const refused = fabric.from('a', ethernet({ src: MACS.a, dst: MACS.gateway, type: 0x86dd }, six));
     expect(refused.map(({ to, frame }) => [to, readIpv6(frame).icmp])).toEqual([['a', '2/0']]);
     expect(fabric.drops()).toEqual({ TOO_BIG: 3 });
+  });
+
+  it('N34: a partial checksum that points into the header spoils no more than what it points at', () => {
+    const fabric = narrow();
+    const packet = udp({ ...toB, payload: bytes(1400) });
+    for (let csumStart = 14; csumStart <= 34; csumStart++) {
+      for (const csumOffset of [0, 1, 2, 3, 6, 10]) {
+        const sent = fabric.from('a', routed(packet), { csumStart, csumOffset });
+        expect(sent.map(({ frame }) => frame.length)).toEqual([586, 586, 338]);
+        const at = csumStart + csumOffset - 34;
+        const body = sent.flatMap(({ frame }) => [...frame.subarray(34)]);
+        const wrong = body.flatMap((byte, i) => (byte === packet[20 + i] ? [] : [i - at]));
+        expect(wrong.filter((i) => i !== 0 && i !== 1)).toEqual([]);
+      }
+    }
   });
 
   it('N34: what cannot be cut is dropped whole: no room, no buffers, or an end beyond a datagram', () => {
