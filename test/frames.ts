@@ -65,6 +65,18 @@ export function ipv4(fields: Ipv4Fields, payload: ArrayLike<number>): number[] {
   return [...header, ...Array.from(payload)];
 }
 
+/** The same IPv4 packet with options, padded to whole words with their end. */
+export function withOptions(packet: ArrayLike<number>, options: ArrayLike<number>): number[] {
+  const bytes = Array.from(packet);
+  const padded = [...Array.from(options), ...new Array<number>(-options.length & 3).fill(0)];
+  const header = [...bytes.slice(0, 20), ...padded];
+  header.splice(0, 1, 0x40 | (header.length / 4));
+  header.splice(2, 2, ...u16(bytes.length + padded.length));
+  header.splice(10, 2, 0, 0);
+  header.splice(10, 2, ...u16(internetChecksum(header)));
+  return [...header, ...bytes.slice(20)];
+}
+
 function withL4Checksum(from: string, to: string, protocol: number, segment: number[], at: number): number[] {
   const pseudo = [...ip4(from), ...ip4(to), 0, protocol, ...u16(segment.length)];
   const sum = internetChecksum([...pseudo, ...segment]);
@@ -80,6 +92,7 @@ export interface UdpFields {
   dport: number;
   ttl?: number;
   tos?: number;
+  id?: number;
   fragment?: number;
   payload?: ArrayLike<number>;
 }

@@ -2,15 +2,12 @@ import { TX_MAX } from '../card/layout.ts';
 import type { Locations } from '../fabric/locations.ts';
 import { type Networks, Policy } from '../fabric/networks.ts';
 import type { Burst } from '../packet/burst.ts';
-import type { Egress } from '../packet/egress.ts';
+import { type Egress, UNICAST_RESERVE } from '../packet/egress.ts';
 import { Flag, type Packets } from '../packet/packets.ts';
 import { FIRST_PEER, GATEWAY } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType, GROUP_BIT, isBroadcast } from '../wire/ethernet.ts';
 import type { Bridge } from './bridge.ts';
-
-/** Floods leave this much of the egress list to unicast: a burst, the daemon's own frames and resumed packets. */
-const UNICAST_RESERVE = 1536;
 
 /** Destination → egress list: one port, one peer, or a flood (B15, B16, V30–V32). */
 export class Forward {

@@ -1,5 +1,8 @@
 import { TX_MAX } from '../card/layout.ts';
 
+/** Floods leave this much of the egress list to unicast: a burst, the daemon's own frames and resumed packets. */
+export const UNICAST_RESERVE = 1536;
+
 /**
  * Where packets leave: pairs (slot, location) in order, all copies of a slot together. A slot on the list is
  * freed after the flush, once, whatever its number of copies.

@@ -16,10 +16,15 @@ import { Originator6 } from './originate6.ts';
 import { Flag, type Packets } from './packets.ts';
 import { parseFrame } from './parse.ts';
 
-/** Puts a packet back into the form its sender gave it, before it is quoted in an ICMP error. */
+/** What an ICMP error must know of the services. */
 export interface Restorer {
-  /** @returns false when that form is no longer known. */
+  /**
+   * Puts a packet back into the form its sender gave it, before it is quoted.
+   * @returns false when that form is no longer known.
+   */
   restore(slot: number, now: number): boolean;
+  /** Is a packet's destination an address that only services answer for? */
+  isServed(slot: number): boolean;
 }
 
 /** At most this much of an offending packet is quoted, so that the error stays within 576 bytes (N9). */
@@ -102,11 +107,8 @@ export class Originator {
     const ip = packets.l3[slot]!;
     const network = packets.network[slot]!;
     const source = view.getInt32(ip + Ipv4.SOURCE);
-    // What the host routes here may come from anywhere; a pod speaks from the network's subnets.
-    const isFromHost = packets.source[slot] === this.networks.hostPort[network];
-    const subnet = isFromHost ? this.networks.hostAddress4[network]! : source;
-    const row = this.networks.subnet4(network, subnet);
-    if (row < 0) return;
+    const speaker = this.speaker(slot, ip, source);
+    if (speaker === 0) return;
     const limited = !(type === Icmp.UNREACHABLE && code === Unreachable.FRAGMENTATION_NEEDED);
     if (!this.budget.take(network, 0, 0, 0xffff, source, limited, now)) return;
     const total = view.getUint16(ip + Ipv4.TOTAL_LENGTH);
@@ -114,9 +116,8 @@ export class Originator {
     const made = this.make(network, ETHERNET_BYTES + IPV4_BYTES + ICMP_BYTES + quoted);
     if (made < 0) return;
     const at = this.addressBack(made, slot, EtherType.IPV4);
-    const gateway = this.networks.subnets4[network]![row + 2]!;
     // Without DF (K14): an error is lost for good where it does not fit.
-    writeIpv4(view, at, IPV4_BYTES + ICMP_BYTES + quoted, Protocol.ICMP, gateway, source, 0);
+    writeIpv4(view, at, IPV4_BYTES + ICMP_BYTES + quoted, Protocol.ICMP, speaker, source, 0);
     const icmp = at + IPV4_BYTES;
     view.setInt32(icmp, (type << 24) | (code << 16));
     view.setInt32(icmp + 4, rest);
@@ -219,11 +220,31 @@ export class Originator {
     return !(packets.protocol[slot] === Protocol.ICMP && (l4 === 0 || isIcmpError(view.getUint8(l4))));
   }
 
+  /**
+   * Who speaks to the sender of a packet: the gateway of its subnet. What the host routes here may come from anywhere;
+   * whoever is outside knows none of our gateways, so a service's address speaks for itself, as it does in resets and in
+   * the errors of routers behind it (N47; decision 0007).
+   * @returns 0 = nobody does
+   */
+  private speaker(slot: number, ip: number, source: number): number {
+    const { packets, networks } = this;
+    const network = packets.network[slot]!;
+    let row = networks.subnet4(network, source);
+    if (packets.source[slot] === networks.hostPort[network]) {
+      if (row < 0 && this.isServed(slot)) return packets.view.getInt32(ip + Ipv4.DESTINATION);
+      row = networks.subnet4(network, networks.hostAddress4[network]!);
+    }
+    return row < 0 ? 0 : networks.subnets4[network]![row + 2]!;
+  }
+
+  /** As `Restorer` has it. */
+  isServed(slot: number): boolean {
+    return this.restorer?.isServed(slot) === true;
+  }
+
   /** How much to quote: header and 8 bytes are the least a receiver needs, and all that surely is whole. */
   private quoteBytes(slot: number, ip: number): number {
     const header = (this.packets.view.getUint8(ip) & 15) << 2;
-    // The checksum of a partial or segmented packet is not the one on its sender's wire: leave the payload out.
-    const isOffloaded = this.packets.csumStart[slot] !== 0 || this.packets.gsoType[slot] !== 0;
-    return isOffloaded ? header + 8 : QUOTE_BYTES;
+    return this.packets.hasSenderSum(slot) ? QUOTE_BYTES : header + 8;
   }
 }

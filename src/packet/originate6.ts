@@ -148,8 +148,8 @@ export class Originator6 {
     const w1 = view.getInt32(ip + Ipv6.SOURCE + 4);
     const w2 = view.getInt32(ip + Ipv6.SOURCE + 8);
     const w3 = view.getInt32(ip + Ipv6.SOURCE + 12);
-    const rows = networks.subnets6[network]!;
-    const row = this.subnetOf(slot, network, w0, w1, w2, w3);
+    const isItself = this.speaksItself(slot, network, w0, w1, w2, w3);
+    const row = isItself ? 0 : this.subnetOf(slot, network, w0, w1, w2, w3);
     if (row < 0) return;
     if (!this.budget.take(network, w0, w1, w2, w3, !isTooBig, now)) return;
     const quoted = Math.min(view.getUint16(ip + Ipv6.PAYLOAD_LENGTH) + IPV6_BYTES, this.quoteBytes(slot, ip));
@@ -157,7 +157,10 @@ export class Originator6 {
     if (made < 0) return;
     const at = this.frames.addressBack(made, slot, EtherType.IPV6);
     writeIpv6(view, at, ICMPV6_BYTES + quoted, Protocol.ICMPV6, HOP_LIMIT);
-    writeAddress(view, at + Ipv6.SOURCE, rows[row + 8]!, rows[row + 9]!, rows[row + 10]!, rows[row + 11]!);
+    const rows = networks.subnets6[network]!;
+    if (isItself) copyAddress(view, ip + Ipv6.DESTINATION, at + Ipv6.SOURCE);
+    else
+      writeAddress(view, at + Ipv6.SOURCE, rows[row + 8]!, rows[row + 9]!, rows[row + 10]!, rows[row + 11]!);
     writeAddress(view, at + Ipv6.DESTINATION, w0, w1, w2, w3);
     const icmp = at + IPV6_BYTES;
     view.setInt32(icmp, (type << 24) | (code << 16));
@@ -207,6 +210,20 @@ export class Originator6 {
     return networks.subnet6(network, host[at]!, host[at + 1]!, host[at + 2]!, host[at + 3]!);
   }
 
+  /** As in originate.ts: to whoever is outside a service's address speaks for itself. */
+  private speaksItself(
+    slot: number,
+    network: number,
+    w0: number,
+    w1: number,
+    w2: number,
+    w3: number,
+  ): boolean {
+    const { networks, packets } = this;
+    if (packets.source[slot] !== networks.hostPort[network] || isLinkLocal(w0)) return false;
+    return networks.subnet6(network, w0, w1, w2, w3) < 0 && this.frames.isServed(slot);
+  }
+
   /** N9: no errors about errors, later fragments, sources that are nobody, or, but for their size, multicasts. */
   private mayComplain(slot: number, isTooBig: boolean): boolean {
     const { packets, chain } = this;
@@ -230,8 +247,7 @@ export class Originator6 {
   private quoteBytes(slot: number, ip: number): number {
     const { packets } = this;
     const l4 = packets.l4[slot]!;
-    const isOffloaded = packets.csumStart[slot] !== 0 || packets.gsoType[slot] !== 0;
-    return isOffloaded && l4 !== 0 ? l4 - ip + 8 : QUOTE_BYTES;
+    return l4 === 0 || packets.hasSenderSum(slot) ? QUOTE_BYTES : l4 - ip + 8;
   }
 }
 

@@ -2,7 +2,7 @@ import { type CardMemory, Control, SLOTS, STAGGER_BYTES } from '../card/layout.t
 import { COUNTER_FIELDS, Counter, type Counters, GATEWAY } from '../telemetry/counters.ts';
 import { Drop } from '../telemetry/drop.ts';
 import { EtherType } from '../wire/ethernet.ts';
-import { Ipv4 } from '../wire/ipv4.ts';
+import { Ipv4, Protocol } from '../wire/ipv4.ts';
 import { IPV6_BYTES, Ipv6 } from '../wire/ipv6.ts';
 
 /** `flags` bits. */
@@ -99,6 +99,11 @@ export class Packets {
     return new Int32Array(this.own, this.columns++ * (SLOTS * 4 + STAGGER_BYTES), SLOTS);
   }
 
+  /** Free slots. */
+  get available(): number {
+    return this.control[Control.FREE_COUNT]!;
+  }
+
   /** A free slot, or −1. The caller fills every column. */
   allocate(): number {
     const count = this.control[Control.FREE_COUNT]!;
@@ -113,6 +118,15 @@ export class Packets {
     return this.etherType[slot] === EtherType.IPV4
       ? ip + this.view.getUint16(ip + Ipv4.TOTAL_LENGTH)
       : ip + IPV6_BYTES + this.view.getUint16(ip + Ipv6.PAYLOAD_LENGTH);
+  }
+
+  /**
+   * Is the transport checksum the one on its sender's wire? Not that of a partial or segmented packet, nor, once it was
+   * translated and put back, what covers bytes in later fragments: SCTP's.
+   */
+  hasSenderSum(slot: number): boolean {
+    const isPart = (this.flags[slot]! & Flag.FRAGMENT) !== 0 && this.protocol[slot] === Protocol.SCTP;
+    return this.csumStart[slot] === 0 && this.gsoType[slot] === 0 && !isPart;
   }
 
   /** Gives a slot back without counting. */

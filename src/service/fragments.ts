@@ -131,6 +131,14 @@ export class Fragments {
     return -1;
   }
 
+  /** Finds the transport header of a translated first fragment again. @returns false for a later one, which has none. */
+  findTransport(slot: number): boolean {
+    const { packets, chain } = this;
+    if ((packets.flags[slot]! & Flag.FRAGMENT) === 0 || !this.read(slot) || this.start > 0) return false;
+    packets.l4[slot] = chain.at;
+    return true;
+  }
+
   /** Ends datagrams that did not become whole in time. */
   maintain(now: number): void {
     for (let row = 0; row < DATAGRAMS; row++) {

@@ -8,6 +8,7 @@ import {
   hasPorts,
   ORIGINAL,
   REPLY,
+  readAddresses,
   readTuple,
   reverseTuple,
   TUPLE_WORDS,
@@ -97,7 +98,7 @@ export class Translate implements Restorer {
   restore(slot: number, now: number): boolean {
     const { flows, packets, tuple, reply } = this;
     packets.flags[slot]! &= ~Flag.TRANSLATED;
-    if (packets.l4[slot] === 0) return false; // a fragment
+    if (packets.l4[slot] === 0 && !this.fragments.findTransport(slot)) return false;
     readTuple(packets, slot, tuple);
     reverseTuple(tuple, reply);
     const back = flows.find(reply, flows.hash(reply), now);
@@ -110,6 +111,11 @@ export class Translate implements Restorer {
       rewrite(packets, slot, End.DESTINATION, flows.lines, line, End.DESTINATION);
     if (isBoth || (came & 1) === REPLY) rewrite(packets, slot, End.SOURCE, flows.lines, line, End.SOURCE);
     return true;
+  }
+
+  isServed(slot: number): boolean {
+    readAddresses(this.packets, slot, this.tuple);
+    return this.judge.isServed(this.tuple);
   }
 
   /** @param beyond bytes in later fragments. @returns true when the packet goes on. */

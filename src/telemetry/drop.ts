@@ -123,7 +123,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   reason('FLOW_INVALID', 'TCP segment that fits no state of its connection'),
   reason('FLOW_CLASH', 'no source port is left that tells the flow apart from others to the same endpoint'),
   reason('FLOW_TABLE_FULL', 'flow table full of established connections'),
-  reason('NO_BUFFER', 'no free buffer for a frame of the gateway’s own'),
+  reason('NO_BUFFER', 'no free buffer for a frame of the gateway’s own, or for the fragments of a packet'),
   reason('TX_BUSY', 'the kernel’s transmit queue was full'),
   reason('TX_GONE', 'the egress device vanished'),
   reason('TX_TOO_BIG', 'the kernel refused the size (path MTU)'),

@@ -27,6 +27,9 @@ export const enum Ipv4 {
 }
 
 export const DONT_FRAGMENT = 0x4000;
+export const MORE_FRAGMENTS = 0x2000;
+/** The fragment offset, in units of 8 bytes. */
+export const OFFSET_MASK = 0x1fff;
 /** More-fragments flag and offset: non-zero on every fragment. */
 export const FRAGMENT_MASK = 0x3fff;
 
@@ -80,4 +83,25 @@ export function setTos(view: DataView, ip: number, tos: number): void {
   const next = (word & 0xff00) | tos;
   view.setUint16(ip, next);
   view.setUint16(ip + Ipv4.CHECKSUM, updateField(view.getUint16(ip + Ipv4.CHECKSUM), deltaHalf(word, next)));
+}
+
+/** Has no length. */
+const END_OF_OPTIONS = 0;
+const NO_OPERATION = 1;
+const COPIED = 0x80;
+
+/**
+ * Makes the options of a copied header those of a later fragment: what does not say "copied" becomes no operation, so the
+ * header keeps its length (RFC 791 §3.1). What cannot be read is left as it is.
+ */
+export function dropUncopied(view: DataView, ip: number, header: number): void {
+  const end = ip + header;
+  for (let at = ip + IPV4_BYTES; at < end; ) {
+    const type = view.getUint8(at);
+    if (type === END_OF_OPTIONS) return;
+    const length = type === NO_OPERATION || at + 1 === end ? 1 : view.getUint8(at + 1);
+    if (length === 0 || at + length > end) return;
+    if ((type & COPIED) === 0) for (let i = 0; i < length; i++) view.setUint8(at + i, NO_OPERATION);
+    at += length;
+  }
 }

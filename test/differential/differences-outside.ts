@@ -59,6 +59,15 @@ export const OUTSIDE_DIFFERENCES: readonly Difference[] = [
     },
   },
   {
+    id: 'service-speaks',
+    resolve: (pair, { sent }) => {
+      const frame = renamed(pair.twill, pair.kernel, [toText(sent)]);
+      return frame && sent.place === OUTSIDE && isFrom(pair.kernel[0]!.frame, NODE)
+        ? { ...pair, twill: [{ to: pair.twill[0]!.to, frame }] }
+        : null;
+    },
+  },
+  {
     id: 'host-hop',
     resolve: (pair, { sent, isSuppressed }) => {
       const isLast = isError(pair.twill[0]?.frame ?? NO_FRAME) && icmpType(pair.twill[0]!.frame) === '11/0';

@@ -148,6 +148,17 @@ export const DIFFERENCES: readonly Difference[] = [
         : null,
   },
   {
+    id: 'bridged-cut',
+    resolve: ({ twill, kernel }, { sent, mode }) =>
+      isBridged(mode) &&
+      sent.label === 'tooBigToCut' &&
+      !isToGateway(sent) &&
+      kernel.length > 1 &&
+      twill.length === 0
+        ? NOTHING
+        : null,
+  },
+  {
     id: 'bridged-headers',
     resolve: ({ twill, kernel }, { sent, mode }) =>
       isBridged(mode) &&

@@ -48,7 +48,7 @@ describe.skipIf(!kernel)(`Twill beside the kernel, seed ${SEED}`, () => {
   };
 
   it.each(MODES)(
-    'N2, N12, N26, N31, S15, S20, S21, S22, S23, S24, S26: the same frames come out, %s',
+    'N2, N12, N26, N31, N34, S15, S20, S21, S22, S23, S24, S26: the same frames come out, %s',
     (mode) => {
       const outcome = run(SEED, mode, FRAMES / MODES.length);
       add(met, outcome.met);

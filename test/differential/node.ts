@@ -7,7 +7,7 @@ import { Control } from '../../src/card/layout.ts';
 import { loadNative, type TapOptions } from '../../src/card/native.ts';
 import { NativeCard } from '../../src/card/native-card.ts';
 import { Namespace, put, queue, release, tap } from '../card/kernel.ts';
-import { internetChecksum } from '../frames.ts';
+import { ethernet, internetChecksum, readIpv4, udp } from '../frames.ts';
 import { BEYOND, familyOf, NODE, NODE_MAC, OUTER_CIDRS, of } from './world.ts';
 
 /** Waiting for what the kernel does in the background; ms. */
@@ -108,8 +108,9 @@ export class Node {
     for (let n = this.#card.poll(); n > 0; n = this.#card.poll()) {
       for (let i = 0; i < n; i++) {
         const slot = memory.rx[i]!;
-        const frame = this.#finished(slot);
-        arrived.push({ device: memory.device[slot]!, frame });
+        const device = memory.device[slot]!;
+        const frames = memory.gsoSize[slot] === 0 ? [this.#finished(slot)] : this.#parted(slot);
+        arrived.push(...frames.map((frame) => ({ device, frame })));
         release(this.#card, slot);
       }
     }
@@ -132,6 +133,19 @@ export class Node {
 
   #batch(tool: 'ip' | 'bridge', lines: readonly (readonly string[])[]): void {
     this.run([tool, '-batch', '-'], lines.map((words) => words.join(' ')).join('\n'));
+  }
+
+  /** The datagrams of IPv4 (those of tunnels, here) that the card merged: fragments that leave one behind the other. */
+  #parted(slot: number): Uint8Array[] {
+    const { memory } = this.#card;
+    const size = memory.gsoSize[slot]!;
+    const start = memory.start[slot]!;
+    const frame = memory.bytes.slice(start, start + memory.length[slot]!);
+    const { dst, src, body, packet: _, ...fields } = readIpv4(frame);
+    const whole = body.subarray(8);
+    return Array.from({ length: Math.ceil(whole.length / size) }, (_, i) =>
+      ethernet({ src, dst }, udp({ ...fields, payload: whole.subarray(i * size, (i + 1) * size) })),
+    );
   }
 
   /** A copy of the frame with its checksum complete. */

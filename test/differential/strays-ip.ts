@@ -1,7 +1,7 @@
 /** Packets of both families that belong to no connection: to neighbours, to the gateway, beyond it, to services. */
-import { ethernet, internetChecksum, ipv4, ipv6, udp } from '../frames.ts';
+import { ethernet, internetChecksum, ipv4, ipv6, udp, withOptions } from '../frames.ts';
 import type { Random } from '../random.ts';
-import { type Draw, type Kinds, NOWHERE, VIP } from './draw.ts';
+import { type Draw, type Kinds, NOWHERE, UNDEFINED_PORT, VIP } from './draw.ts';
 import { datagram, type Ends, message, segment } from './packets.ts';
 import { type Family, GATEWAY_MAC, MTU, of, STATIONS } from './world.ts';
 
@@ -95,6 +95,19 @@ export const IP: Kinds = {
         : draw.bridged(datagram({ ...draw.ends(draw.from, draw.address(draw.to)), payload }));
     },
   ],
+  /** May be cut (N34), with options that are to be copied and others. */
+  tooBigToCut: [
+    4,
+    (draw) => {
+      const isRouted = draw.random.chance(75);
+      const [from, to] = isRouted ? [draw.pod, draw.beyond] : [draw.from, draw.to];
+      const payload = draw.bytes(MTU - HEADERS[4] + 1 + draw.random.below(3000));
+      const ends = { from: from.ip, to: to.ip, sport: draw.port, dport: UNDEFINED_PORT };
+      const plain = udp({ ...ends, id: draw.port, fragment: 0, payload });
+      const packet = draw.random.chance(50) ? plain : withOptions(plain, OPTIONS);
+      return isRouted ? draw.routed(packet) : draw.bridged(packet);
+    },
+  ],
   protocol: [
     2,
     (draw) => {
@@ -122,6 +135,9 @@ export const IP: Kinds = {
 
 /** Of a datagram. */
 const HEADERS: Readonly<Record<Family, number>> = { 4: 28, 6: 48 };
+
+/** Of experiments (RFC 4727), one not to be copied into fragments, one to be; and no operation. */
+const OPTIONS = [0x1e, 4, 1, 2, 0x9e, 4, 3, 4, 1];
 
 /** An IPv4 packet whose header contradicts itself. */
 function broken(random: Random, packet: number[]): number[] {

@@ -224,6 +224,22 @@ describe.skipIf(SKIP)('the host takes part', () => {
       await lab.ip(ns.world!, 'route', 'delete', EXTERNAL);
     });
 
+    it('S16, N34, N47: what is refused is refused from the address that was asked', async () => {
+      await apply(lab, alpha, 'empty.yaml', yaml({ ...slice('open'), endpoints: [] }));
+      await lab.ip(ns.world!, 'route', 'add', EXTERNAL, 'via', UPLINK);
+      for (const [address, at] of [
+        [EXTERNAL, 80],
+        [UPLINK, PORT],
+      ] as const) {
+        const capture = await lab.capture(ns.world!, 'wire', ['icmp']);
+        expect((await udp(lab, ns.world!, address, [10], at)).answered).toEqual([]);
+        const errors = await capture.decode(['ip.src', 'ip.dst'], 'icmp.type == 3');
+        expect(errors[0]).toMatchObject({ 'ip.src': [address, WORLD], 'ip.dst': [WORLD, address] });
+      }
+      await lab.ip(ns.world!, 'route', 'delete', EXTERNAL);
+      await apply(lab, alpha, 'services.yaml', yaml(...services()));
+    });
+
     it('S21: an external address that is the host’s own stays the host’s but for pods, which is told', async () => {
       const ports = [{ name: 'tcp', port: 8099, protocol: 'TCP' }];
       const file = lab.file(

@@ -37,6 +37,7 @@ describe('steady state', () => {
     ['ClusterIP over UDP', 1],
     ['ClusterIP over TCP', 0],
     ['fragments to a ClusterIP', 0],
+    ['routed packets that are cut', 0],
     ['established connections', 0.9],
     ['new connections to a node port', 0],
     ['ARP', 0],

@@ -5,7 +5,7 @@
 import { PerformanceObserver, performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapSpaceStatistics } from 'node:v8';
-import { BURST } from '../../src/card/layout.ts';
+import { BURST, Gso } from '../../src/card/layout.ts';
 import type { MemoryFrame } from '../../src/card/memory-card.ts';
 import type { Op } from '../../src/dataplane/config.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
@@ -57,7 +57,13 @@ const OPS: Op[] = [
       })),
     }),
   },
-  { op: 'peer', peer: peer('q') },
+  {
+    op: 'peer',
+    peer: peer('q', {
+      pathMtu: 600,
+      static: [{ network: 0, mac: macOf(MACS.other), address: address4(IPS.other) }],
+    }),
+  },
   { op: 'port', port: dualPort('a', { antiSpoof: 'strict' }) },
   { op: 'port', port: dualPort('b', { antiSpoof: 'strict' }) },
   { op: 'port', port: port('c', { isHost: true }) },
@@ -172,6 +178,15 @@ const SCENES: Record<string, MemoryFrame[]> = {
     return [
       ...inTwo(whole, i).map((part) => fromA(MACS.gateway, part)),
       ...inTwo(back, i).reverse().map(fromB),
+    ];
+  }),
+  'routed packets that are cut': times(64, (i) => {
+    const ends = { from: IPS.a, to: IPS.other, sport: 6000 + i, dport: 80, fragment: 0 };
+    const ask = udp({ ...ends, payload: new Array(1000).fill(i) });
+    return [
+      fromA(MACS.gateway, ask),
+      { ...fromA(MACS.gateway, ask), csumStart: 34, csumOffset: 6 },
+      { ...fromA(MACS.gateway, ask), csumStart: 34, csumOffset: 6, gsoType: Gso.UDP_L4, gsoSize: 600 },
     ];
   }),
   'established connections': [0, 1, 2, 3].flatMap((round) =>
