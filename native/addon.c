@@ -280,6 +280,13 @@ static napi_value pin(napi_env env, napi_callback_info info)
   return NULL;
 }
 
+static napi_value thread_id(napi_env env, napi_callback_info info)
+{
+  (void)info;
+  napi_value result;
+  return napi_create_int32(env, gettid(), &result) == napi_ok ? result : NULL;
+}
+
 static napi_value set_real_time(napi_env env, napi_callback_info info)
 {
   napi_value v[2];
@@ -306,7 +313,7 @@ static const struct {
     {"createTap", create_tap}, {"setMtu", set_mtu},   {"openUnderlay", open_underlay}, {"routeTo", route_to},
     {"close", close_fd},       {"createWake", create_wake}, {"wake", wake},            {"notify", notify},
     {"pin", pin},              {"createCard", handle_create}, {"changeRoute", change_route},
-    {"setRealTime", set_real_time},
+    {"setRealTime", set_real_time}, {"threadId", thread_id},
 };
 
 NAPI_MODULE_INIT()

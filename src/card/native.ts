@@ -111,6 +111,8 @@ export interface Native {
   notify(socket: string, message: string): void;
   /** Pins the calling thread to a CPU. */
   pin(cpu: number): void;
+  /** The kernel's id of the calling thread. */
+  threadId(): number;
   /**
    * Whether a thread of this process (by its kernel id) goes before every one that is no real-time thread.
    * EPERM without CAP_SYS_NICE.

@@ -2,7 +2,6 @@
  * The dataplane thread: poll, take the burst to completion, flush, sleep in the kernel when idle. It never
  * returns to the event loop; control messages are read when the wake descriptor says there are any.
  */
-import { readlinkSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
@@ -150,9 +149,6 @@ function list(): void {
   say({ type: 'dump', id, rows: slice, more });
 }
 
-/** Of this thread, as the kernel counts them (proc(5)): "PID/task/TID". */
-const threadId = (): number => Number(readlinkSync('/proc/thread-self').split('/').at(-1));
-
 /** What the start left behind is collected here: else the engine does it among packets, in the first large change. */
 function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
@@ -180,7 +176,7 @@ function run(): void {
 card.setWake(init.wake);
 if (init.cpu >= 0) loadNative().pin(init.cpu);
 collectGarbage();
-say({ type: 'ready', thread: threadId() });
+say({ type: 'ready', thread: loadNative().threadId() });
 if (drainMessages()) run();
 card.close();
 port.close();
