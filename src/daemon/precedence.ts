@@ -7,6 +7,9 @@
 import type { Logger } from 'pino';
 import type { Native } from '../card/native.ts';
 
+/** After the last piece of work: of a stream of requests the next is then already being read. */
+const LINGER_MS = 10;
+
 export class Precedence {
   readonly #native: Pick<Native, 'setRealTime'>;
   /** Kernel id. */
@@ -14,12 +17,17 @@ export class Precedence {
   readonly #log: Logger;
   /** Pieces of work under way. */
   #under = 0;
+  #isFirst = false;
   #isRefused = false;
+  readonly #lingering: NodeJS.Timeout;
 
   constructor(native: Pick<Native, 'setRealTime'>, thread: number, log: Logger) {
     this.#native = native;
     this.#thread = thread;
     this.#log = log;
+    this.#lingering = setTimeout(() => {
+      if (this.#under === 0) this.#set(false);
+    }, LINGER_MS).unref();
   }
 
   /** Does `work`, and packets come first. */
@@ -28,12 +36,13 @@ export class Precedence {
     try {
       return await work();
     } finally {
-      if (--this.#under === 0) this.#set(false);
+      if (--this.#under === 0) this.#lingering.refresh();
     }
   }
 
   #set(on: boolean): void {
-    if (this.#isRefused) return;
+    if (this.#isRefused || this.#isFirst === on) return;
+    this.#isFirst = on;
     try {
       this.#native.setRealTime(this.#thread, on);
     } catch (error) {
