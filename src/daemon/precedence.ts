@@ -2,7 +2,7 @@
  * Packets first: while the control plane works, the packets' thread is a real-time one, so that whoever wakes it gets it
  * at once, and not when the scheduler takes its CPU from somebody who reads a hundred thousand Services, at its next tick
  * of some ms. Otherwise it is a thread like others: one that goes before those it serves wakes for every datagram
- * they send instead of for a burst, which costs half the datagrams a second.
+ * they send instead of for a burst, which across hosts costs a third to two thirds of them (decision 0005).
  */
 import type { Logger } from 'pino';
 import type { Native } from '../card/native.ts';
