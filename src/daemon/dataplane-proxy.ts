@@ -110,7 +110,7 @@ export class DataplaneProxy implements Dataplane {
     this.#worker = new Worker(options.entry ?? new URL('../dataplane/worker.js', import.meta.url), {
       workerData: init,
       name: 'dataplane',
-      // It makes next to nothing; half of the usual 16 MB would stay resident for what its start made.
+      // It makes next to nothing; of the usual 16 MB some 4 stay resident for what its start made.
       resourceLimits: { maxYoungGenerationSizeMb: 2 },
     });
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
